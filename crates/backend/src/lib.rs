@@ -1,0 +1,3 @@
+//! The boundary "start this VM with these devices", and its implementations.
+//!
+//! Knows nothing of containers.

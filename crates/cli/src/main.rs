@@ -1,0 +1,3 @@
+//! `cenote`: run each OCI container in its own microVM.
+
+fn main() {}
