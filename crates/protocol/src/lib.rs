@@ -1,1 +1,53 @@
 //! The messages between the host and the agent in the guest: versioned, bounded, shared by both sides.
+//!
+//! Two kinds of connection exist, both over vsock. The *control* connection is opened by the agent to
+//! [`CONTROL_PORT`] of the host, once: [`Hello`], [`BootPlan`], [`Ready`] or [`Failed`], and at the end
+//! [`Shutdown`] and [`Stopped`]. A *process* connection is opened by the host to the agent's [`EXEC_PORT`], one for
+//! each process: [`ExecRequest`], [`Started`] or [`Refused`], then the process's streams until [`Exited`].
+//!
+//! Every connection begins with a fixed [`preamble`] in both directions, so that an old agent that meets a new host
+//! is a clear error and not a decoding accident. After it only frames travel: see [`frame`]. Nothing here knows how
+//! a connection is made or what a message leads to. The page `docs/guest-protocol.md` describes the same for readers.
+
+pub mod boot;
+pub mod exec;
+pub mod frame;
+pub mod preamble;
+pub mod window;
+
+pub use boot::{
+    BootPlan, BootTimes, ContainerPlan, DnsPlan, Failed, Hello, HostEntry, NetworkPlan, Ready,
+    RootPlan, Shutdown, Stopped, Sysctl, Tmpfs, Writable,
+};
+pub use exec::{
+    Capabilities, ExecRequest, Exited, ProcessSpec, Refusal, Refused, Rlimit, Signal, Started,
+    StdinTaken, Target, WindowSize,
+};
+pub use frame::{Frame, FrameError, FrameReader, Kind, Message, write_frame, write_message};
+pub use preamble::{HandshakeError, Side, handshake};
+pub use window::StdinWindow;
+
+/// The version of everything in this crate. It grows with every change of a message, a port or a rule.
+pub const VERSION: u32 = 1;
+
+/// The context id under which a guest reaches its host (`VMADDR_CID_HOST` of `linux/vm_sockets.h`).
+pub const HOST_CID: u32 = 2;
+
+/// The host's port for the control connection; the agent connects to it.
+pub const CONTROL_PORT: u32 = 1024;
+
+/// The agent's port for process connections; the host connects to it.
+pub const EXEC_PORT: u32 = 1025;
+
+/// The largest payload of a message, in bytes. A plan or a request carries an environment and some lists; Linux
+/// itself lets one process start with at most 6 MiB of arguments, and real ones stay under 128 KiB.
+pub const MAX_MESSAGE: usize = 1 << 20;
+
+/// The largest payload of a stream frame (standard input, output, error), in bytes: the size of a Linux pipe, so
+/// that one read of a full pipe makes one frame.
+pub const MAX_CHUNK: usize = 64 << 10;
+
+/// How many bytes of standard input the host may have sent that the agent has not yet reported as
+/// [`StdinTaken`]. It bounds what the agent holds for a process that does not read, while signals and
+/// resizes behind those bytes still arrive.
+pub const STDIN_WINDOW: u32 = 256 << 10;

@@ -1,0 +1,194 @@
+//! The control connection: what the agent tells about itself, what it is to build, and how that went.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{Kind, Message};
+
+/// Agent to host, first: who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The running kernel, as `uname -r` prints it.
+    pub kernel: String,
+}
+
+/// Host to agent, the answer to [`Hello`]: all that the agent needs to build the machine and its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootPlan {
+    /// The time of sending, in nanoseconds since 1970-01-01 UTC.
+    pub wall_clock_ns: u64,
+    /// The network interface; without one the guest has its loopback only.
+    pub network: Option<NetworkPlan>,
+    /// Kernel settings, applied in order.
+    pub sysctls: Vec<Sysctl>,
+    /// The container.
+    pub container: ContainerPlan,
+}
+
+/// A container: its file system and what surrounds its processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerPlan {
+    /// The host name, also written to /etc/hostname and /etc/hosts.
+    pub hostname: String,
+    /// The image.
+    pub root: RootPlan,
+    /// What lies over the image.
+    pub writable: Writable,
+    /// Further tmpfs mounts, in order.
+    pub tmpfs: Vec<Tmpfs>,
+    /// The size of /dev/shm in bytes.
+    pub shm_bytes: u64,
+    /// Lines for /etc/hosts beside localhost and the container itself.
+    pub hosts: Vec<HostEntry>,
+    /// Whether the container sees /dev/kvm.
+    pub nested: bool,
+}
+
+/// The image: one EROFS tree whose metadata is /dev/pmem0 and whose data lies in it or in the devices after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootPlan {
+    /// How many pmem devices the image spans, the first included. 1 means that pmem0 holds everything; with more,
+    /// pmem1 and so on are passed to the mount as `device=`, in order.
+    pub pmem_devices: u32,
+    /// Whether to mount with `dax=always` (files are read in place, the guest caches nothing) or `dax=never`.
+    pub dax: bool,
+}
+
+/// What lies over the read-only image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Writable {
+    /// Changes live in the guest's memory and are gone with the machine.
+    Tmpfs {
+        /// The limit in bytes; `None` is half of the guest's memory.
+        size_bytes: Option<u64>,
+    },
+    /// Changes live on a disk with an ext4 file system on it.
+    Disk {
+        /// The name of the block device, such as `vda`.
+        device: String,
+    },
+    /// The root cannot be written (`--read-only`).
+    ReadOnly,
+}
+
+/// A tmpfs in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// Where, as an absolute path in the container; made if it does not exist.
+    pub path: String,
+    /// Mount options as a user types them after the colon (`size=64m,mode=1777,ro,noexec`); may be empty.
+    pub options: String,
+}
+
+/// One kernel setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// The name with dots, such as `net.ipv4.ip_forward`.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+/// One more line of /etc/hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// The address.
+    pub address: IpAddr,
+    /// The name.
+    pub name: String,
+}
+
+/// The settings of the only network interface, eth0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkPlan {
+    /// The guest's address.
+    pub address: Ipv4Addr,
+    /// The length of the subnet's prefix, 0 to 32.
+    pub prefix: u8,
+    /// Where everything else is sent.
+    pub gateway: Option<Ipv4Addr>,
+    /// The largest packet in bytes; `None` leaves the device's own.
+    pub mtu: Option<u32>,
+    /// For /etc/resolv.conf.
+    pub dns: DnsPlan,
+}
+
+/// The content of /etc/resolv.conf.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsPlan {
+    /// The servers, in order.
+    pub servers: Vec<IpAddr>,
+    /// The search domains, in order.
+    pub search: Vec<String>,
+    /// The options, such as `ndots:1`.
+    pub options: Vec<String>,
+}
+
+/// Agent to host: everything of the plan stands, process connections are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// When the agent's steps ended.
+    pub times: BootTimes,
+}
+
+/// When each step of the agent ended, in nanoseconds since the kernel started (`CLOCK_BOOTTIME`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootTimes {
+    /// The kernel ran the agent.
+    pub started: u64,
+    /// The modules that the connection needs are loaded.
+    pub modules: u64,
+    /// The control connection stands.
+    pub connected: u64,
+    /// The plan has arrived.
+    pub planned: u64,
+    /// The image is mounted, the writable layer lies over it.
+    pub root: u64,
+    /// All the rest is done.
+    pub ready: u64,
+}
+
+/// Agent to host, instead of [`Ready`]: the plan could not be carried out. The machine then powers off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The step, such as `mount erofs`.
+    pub what: String,
+    /// What it was done to, such as `/dev/pmem0`.
+    pub on: String,
+    /// The kernel's error number, where the failure has one.
+    pub errno: Option<i32>,
+}
+
+/// Host to agent: end the machine. The agent ends all processes, writes everything to the disk, answers with
+/// [`Stopped`] and powers off. A connection that ends without this message means the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shutdown {}
+
+/// Agent to host: nothing runs and nothing is left to write; the machine may be ended at any time from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {}
+
+impl Message for Hello {
+    const KIND: Kind = Kind::Hello;
+}
+
+impl Message for BootPlan {
+    const KIND: Kind = Kind::BootPlan;
+}
+
+impl Message for Ready {
+    const KIND: Kind = Kind::Ready;
+}
+
+impl Message for Failed {
+    const KIND: Kind = Kind::Failed;
+}
+
+impl Message for Shutdown {
+    const KIND: Kind = Kind::Shutdown;
+}
+
+impl Message for Stopped {
+    const KIND: Kind = Kind::Stopped;
+}
