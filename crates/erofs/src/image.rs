@@ -1,0 +1,86 @@
+//! The checked reader: every address, length, name and count of an image is verified before it is used.
+//!
+//! It reads what this crate writes: uncompressed images of 4 KiB blocks with extended inodes and attributes behind
+//! them. Anything else is refused by name, not guessed at.
+
+mod load;
+mod read_error;
+mod window;
+
+use std::fs::File;
+
+use zerocopy::FromBytes;
+
+use crate::crc32c::crc32c;
+use crate::layout::*;
+use crate::tree::Tree;
+pub use read_error::ReadError;
+use window::Windows;
+
+/// An EROFS image whose superblock has been checked.
+pub struct Image {
+    bytes: Windows,
+    superblock: Superblock,
+}
+
+impl Image {
+    /// Opens an image and checks its superblock, its checksum and that the file is as long as it says.
+    ///
+    /// # Errors
+    /// [`ReadError`], naming the field that is wrong.
+    pub fn open(file: File) -> Result<Self, ReadError> {
+        let mut bytes = Windows::new(file)?;
+        let mut block = [0; BLOCK_SIZE as usize];
+        bytes.read(0, &mut block)?;
+        let checked = &mut block[SUPERBLOCK_OFFSET as usize..];
+        let superblock = Superblock::read_from_prefix(checked)
+            .map_err(|_| ReadError::Short { length: BLOCK_SIZE })?
+            .0;
+        checked[4..8].fill(0);
+        let computed = crc32c(checked);
+        check_superblock(&superblock, computed)?;
+        let blocks = superblock.blocks.get();
+        if u64::from(blocks) * BLOCK_SIZE > bytes.length() {
+            return Err(ReadError::Truncated {
+                blocks,
+                length: bytes.length(),
+            });
+        }
+        Ok(Self { bytes, superblock })
+    }
+
+    /// Length of the image in blocks of 4 KiB.
+    pub fn blocks(&self) -> u32 {
+        self.superblock.blocks.get()
+    }
+
+    /// Reads the whole tree. `piece` is what its files' data are said to lie in.
+    pub(crate) fn tree(&mut self, piece: u16) -> Result<Tree, ReadError> {
+        load::load(&mut self.bytes, &self.superblock, piece)
+    }
+}
+
+fn check_superblock(superblock: &Superblock, computed: u32) -> Result<(), ReadError> {
+    let unsupported = |field, value: u64| Err(ReadError::Unsupported { field, value });
+    let magic = superblock.magic.get();
+    if magic != MAGIC {
+        return Err(ReadError::NotErofs { found: magic });
+    }
+    let stated = superblock.checksum.get();
+    if superblock.feature_compat.get() & COMPAT_SB_CHECKSUM != 0 && stated != computed {
+        return Err(ReadError::Checksum { stated, computed });
+    }
+    if superblock.block_bits != BLOCK_BITS {
+        return unsupported("block size exponent", superblock.block_bits.into());
+    }
+    if superblock.directory_block_bits != 0 {
+        return unsupported(
+            "directory block size exponent",
+            superblock.directory_block_bits.into(),
+        );
+    }
+    match superblock.feature_incompat.get() & !(INCOMPAT_CHUNKED_FILE | INCOMPAT_DEVICE_TABLE) {
+        0 => Ok(()),
+        unknown => unsupported("incompatible features", unknown.into()),
+    }
+}

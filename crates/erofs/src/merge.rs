@@ -1,0 +1,302 @@
+//! Merges the trees of many layers into one metadata image whose device table points into the layers.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use crate::emit::{self, Target};
+use crate::image::{Image, ReadError};
+use crate::layout::{BLOCK_SIZE, DeviceSlot, HUGE_BLOCKS, MAX_BLOCKS};
+use crate::plan::Plan;
+use crate::tree::{Directory, Inode, InodeId, Kind, MAX_INODES, Tree};
+use crate::write_error::{WriteError, show};
+
+/// Layers of one image. Registries and engines stop at 127; this bounds the memory for their trees.
+const MAX_LAYERS: usize = 256;
+
+/// A layer's image and the name that its slot in the device table shall have.
+#[derive(Debug, Clone)]
+pub struct LayerSource {
+    /// The image that [`crate::LayerWriter`] wrote.
+    pub path: PathBuf,
+    /// For example the digest of the layer in hexadecimal; shorter tags end with zeros.
+    pub tag: [u8; 64],
+}
+
+/// A piece's place in the back-to-back concatenation of the metadata image and the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// First block of 4 KiB.
+    pub start: u32,
+    /// Number of blocks, a multiple of 512.
+    pub blocks: u32,
+}
+
+/// What a merged image consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergeSummary {
+    /// The metadata image, then the layers in their order.
+    pub pieces: Vec<Piece>,
+    /// Inodes of the merged tree.
+    pub inodes: u64,
+}
+
+/// Why layers could not be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// More layers than are accepted, or none.
+    #[error("{count} layers: an image has 1 to {MAX_LAYERS}")]
+    LayerCount {
+        /// Number of layers.
+        count: usize,
+    },
+    /// A layer's image cannot be opened.
+    #[error("cannot open the layer {path}: {source}")]
+    Open {
+        /// The layer's image.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A layer's image is damaged.
+    #[error("the layer {path} is damaged; remove it and convert it again: {source}")]
+    Layer {
+        /// The layer's image.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ReadError,
+    },
+    /// A layer's image does not end on a huge-page boundary.
+    #[error(
+        "the layer {path} has {blocks} blocks, not a multiple of {HUGE_BLOCKS}; remove it and convert it again"
+    )]
+    Unpadded {
+        /// The layer's image.
+        path: PathBuf,
+        /// Its length in blocks.
+        blocks: u32,
+    },
+    /// A hard link to nothing.
+    #[error("a hard link in the layer {layer} names {target}, which no layer below has as a file")]
+    LinkTarget {
+        /// The layer's image.
+        layer: PathBuf,
+        /// The path that it names.
+        target: String,
+    },
+    /// The merged image could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Merges layers, bottom first, into a metadata image in `out`, an empty file.
+///
+/// Whiteouts and opaque directories are resolved, deferred hard links are tied to the file below, and no overlay
+/// mark is left. Inodes carry addresses of the concatenation \[metadata | layer 0 | layer 1 ...\], and the device
+/// table says where each layer starts in it, so that the guest may have it as one device or as one device per piece.
+///
+/// # Errors
+/// [`MergeError`].
+pub fn merge(layers: &[LayerSource], out: File) -> Result<MergeSummary, MergeError> {
+    if layers.is_empty() || layers.len() > MAX_LAYERS {
+        return Err(MergeError::LayerCount {
+            count: layers.len(),
+        });
+    }
+    let length = out.metadata().map_err(WriteError::io("inspect"))?.len();
+    if length != 0 {
+        return Err(WriteError::NotEmpty { length }.into());
+    }
+    let mut merged = Tree::new();
+    let mut lengths = Vec::with_capacity(layers.len());
+    for (index, layer) in layers.iter().enumerate() {
+        let (tree, blocks) = read(layer, index as u16)?;
+        apply(&mut merged, tree, layer)?;
+        lengths.push(blocks);
+    }
+    write(&merged, layers, &lengths, &out)
+}
+
+fn read(layer: &LayerSource, piece: u16) -> Result<(Tree, u32), MergeError> {
+    let path = || layer.path.clone();
+    let damaged = |source| MergeError::Layer {
+        path: path(),
+        source,
+    };
+    let file = File::open(&layer.path).map_err(|source| MergeError::Open {
+        path: path(),
+        source,
+    })?;
+    let mut image = Image::open(file).map_err(damaged)?;
+    let blocks = image.blocks();
+    if !u64::from(blocks).is_multiple_of(HUGE_BLOCKS) {
+        return Err(MergeError::Unpadded {
+            path: path(),
+            blocks,
+        });
+    }
+    Ok((image.tree(piece).map_err(damaged)?, blocks))
+}
+
+fn write(
+    merged: &Tree,
+    layers: &[LayerSource],
+    lengths: &[u32],
+    out: &File,
+) -> Result<MergeSummary, MergeError> {
+    let plan = Plan::new(merged)?;
+    let meta_block = emit::header_blocks(layers.len());
+    let mut start = emit::image_length(&plan, meta_block)? / BLOCK_SIZE;
+    let mut pieces = vec![Piece {
+        start: 0,
+        blocks: start as u32,
+    }];
+    for &blocks in lengths {
+        let end = start + u64::from(blocks);
+        if end >= MAX_BLOCKS {
+            return Err(WriteError::TooLarge { limit: MAX_BLOCKS }.into());
+        }
+        pieces.push(Piece {
+            start: start as u32,
+            blocks,
+        });
+        start = end;
+    }
+    let slot = |(layer, piece): (&LayerSource, &Piece)| DeviceSlot {
+        tag: layer.tag,
+        blocks: piece.blocks.into(),
+        uniaddr: piece.start.into(),
+        reserved: [0; 56],
+    };
+    let devices: Vec<DeviceSlot> = layers.iter().zip(&pieces[1..]).map(slot).collect();
+    let piece_bases: Vec<u32> = pieces[1..].iter().map(|piece| piece.start).collect();
+    let target = Target {
+        file: out,
+        meta_block,
+        piece_bases: &piece_bases,
+        devices: &devices,
+    };
+    emit::emit(merged, &plan, &target)?;
+    Ok(MergeSummary {
+        pieces,
+        inodes: plan.places.len() as u64,
+    })
+}
+
+/// Puts a layer on top of what is merged so far.
+fn apply(merged: &mut Tree, layer: Tree, source: &LayerSource) -> Result<(), MergeError> {
+    let links = resolve_links(merged, &layer, source)?;
+    let mut moved = Moved {
+        merged,
+        layer: &layer,
+        links,
+        ids: HashMap::new(),
+    };
+    moved.directories()
+}
+
+/// What the deferred links of a layer mean, by the state below the layer.
+fn resolve_links(
+    merged: &Tree,
+    layer: &Tree,
+    source: &LayerSource,
+) -> Result<HashMap<InodeId, InodeId>, MergeError> {
+    let mut links = HashMap::new();
+    for (id, inode) in layer.iter() {
+        if let Kind::DeferredLink(target) = &inode.kind {
+            let found = merged
+                .find(target)
+                .filter(|&found| merged.directory(found).is_none());
+            let missing = || MergeError::LinkTarget {
+                layer: source.path.clone(),
+                target: show(target),
+            };
+            links.insert(id, found.ok_or_else(missing)?);
+        }
+    }
+    Ok(links)
+}
+
+/// A layer on its way into the merged tree.
+struct Moved<'a> {
+    merged: &'a mut Tree,
+    layer: &'a Tree,
+    links: HashMap<InodeId, InodeId>,
+    /// Where the layer's inodes are in the merged tree, so that hard links stay links.
+    ids: HashMap<InodeId, InodeId>,
+}
+
+impl Moved<'_> {
+    fn directories(&mut self) -> Result<(), MergeError> {
+        let mut pending = vec![(Tree::ROOT, Tree::ROOT)];
+        while let Some((below, above)) = pending.pop() {
+            let layer = self.layer;
+            let directory = layer
+                .directory(above)
+                .expect("only directories are pending");
+            self.enter(below, above, directory);
+            for (name, &child) in &directory.children {
+                let existing = self.merged.child(below, name);
+                let target = match &layer.get(child).kind {
+                    Kind::Whiteout => None,
+                    Kind::Directory(_) => {
+                        let target =
+                            match existing.filter(|&id| self.merged.directory(id).is_some()) {
+                                Some(id) => id,
+                                None => self.add(Inode {
+                                    meta: layer.get(child).meta.clone(),
+                                    kind: Kind::Directory(Directory::default()),
+                                })?,
+                            };
+                        pending.push((target, child));
+                        Some(target)
+                    }
+                    _ => Some(self.file(child)?),
+                };
+                let children = &mut self
+                    .merged
+                    .directory_mut(below)
+                    .expect("it was entered")
+                    .children;
+                match target {
+                    Some(target) => children.insert(name.clone(), target),
+                    None => children.remove(name),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what the layer says about a directory itself.
+    fn enter(&mut self, below: InodeId, above: InodeId, directory: &Directory) {
+        let inode = self.merged.get_mut(below);
+        if !directory.implied {
+            inode.meta = self.layer.get(above).meta.clone();
+        }
+        if let Kind::Directory(merged) = &mut inode.kind {
+            merged.implied = false;
+            if directory.opaque {
+                merged.children.clear();
+            }
+        }
+    }
+
+    /// The merged inode of a layer's file.
+    fn file(&mut self, id: InodeId) -> Result<InodeId, MergeError> {
+        if let Some(&known) = self.links.get(&id).or_else(|| self.ids.get(&id)) {
+            return Ok(known);
+        }
+        let moved = self.add(self.layer.get(id).clone())?;
+        self.ids.insert(id, moved);
+        Ok(moved)
+    }
+
+    fn add(&mut self, inode: Inode) -> Result<InodeId, MergeError> {
+        let full = WriteError::TooMany {
+            what: "inodes",
+            limit: MAX_INODES as u64,
+        };
+        Ok(self.merged.add(inode).ok_or(full)?)
+    }
+}
