@@ -1,0 +1,96 @@
+//! The first root of a guest: the agent as `/init` and the modules that it loads.
+//!
+//! Layout (the contract with the agent):
+//!
+//! ```text
+//! /init                     the agent
+//! /lib/modules/NN-name.ko   modules, uncompressed
+//! /modules                  their paths, one a line, in load order; `--` ends those needed to reach the host
+//! ```
+//!
+//! The archive is not compressed: unpacking costs an emulated CPU more than reading.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use crate::cpio::Cpio;
+use crate::module::Group;
+use crate::store::{Error, Kernel, Module, module_file};
+
+/// Changes whenever the layout does, so that no cached file of an older one is used.
+const LAYOUT: &[u8] = b"cenote initramfs 1";
+
+/// The initramfs of `kernel` with the agent `init` and the modules of `groups`: made once, then found again.
+///
+/// # Errors
+/// When a module cannot be read or the file cannot be written.
+pub fn initramfs(kernel: &Kernel, init: &[u8], groups: &[Group]) -> Result<PathBuf, Error> {
+    let modules: Vec<&Module> = kernel
+        .modules
+        .iter()
+        .filter(|module| groups.contains(&module.group))
+        .collect();
+    let path = kernel
+        .folder
+        .join(format!("initramfs-{}.cpio", key(init, &modules)));
+    if path.exists() {
+        return Ok(path);
+    }
+    let archive = build(init, &modules)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".initramfs-")
+        .tempfile_in(&kernel.folder)
+        .map_err(Error::io(&kernel.folder))?;
+    file.write_all(&archive)
+        .and_then(|()| file.as_file().sync_data())
+        .map_err(Error::io(&path))?;
+    file.persist(&path).map_err(|error| Error::Io {
+        path: path.clone(),
+        source: error.error,
+    })?;
+    Ok(path)
+}
+
+fn key(init: &[u8], modules: &[&Module]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(LAYOUT);
+    for module in modules {
+        hash.update(module.name.as_bytes());
+        hash.update([0, module.group as u8]);
+        hash.update(module.sha256.as_bytes());
+    }
+    hash.update(init);
+    hex(&hash.finalize())
+}
+
+fn build(init: &[u8], modules: &[&Module]) -> Result<Vec<u8>, Error> {
+    let mut archive = Cpio::default();
+    archive.program("init", init);
+    archive.directory("lib");
+    archive.directory("lib/modules");
+    let mut list = String::new();
+    let mut reached_host = false;
+    for (place, module) in modules.iter().enumerate() {
+        if module.group != Group::Vsock && !reached_host {
+            list += "--\n";
+            reached_host = true;
+        }
+        let content = fs::read(&module.path).map_err(Error::io(&module.path))?;
+        let name = format!("lib/modules/{}", module_file(place, &module.name));
+        archive.file(&name, &content);
+        list += &format!("/{name}\n");
+    }
+    archive.file("modules", list.as_bytes());
+    Ok(archive.finish())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "initramfs_test.rs"]
+mod tests;

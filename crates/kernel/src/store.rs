@@ -1,0 +1,195 @@
+//! The folder of installed kernels.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cenote_debian::{Lock, version};
+use serde::{Deserialize, Serialize};
+
+use crate::module::Group;
+
+pub(crate) const RECORD: &str = "kernel.json";
+pub(crate) const VMLINUX: &str = "vmlinux";
+pub(crate) const MODULES: &str = "modules";
+
+/// Why a kernel cannot be listed, chosen, used or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No kernel is installed.
+    #[error("no guest kernel is installed: run `cenote kernel install`")]
+    None,
+    /// The named kernel is not installed.
+    #[error("no guest kernel {0} is installed; `cenote kernel ls` lists those that are")]
+    Unknown(String),
+    /// A record cannot be read.
+    #[error("{} is damaged; remove its folder and run `cenote kernel install`", path.display())]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A file or folder cannot be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// An installed kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kernel {
+    /// Its release, as `uname -r` prints it in the guest.
+    pub version: String,
+    /// The Debian packages that it was taken from, `name=version`.
+    pub packages: Vec<String>,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The uncompressed ELF file, with a PVH entry point.
+    pub vmlinux: PathBuf,
+    /// SHA-256 of `vmlinux`, in hexadecimal.
+    pub sha256: String,
+    /// Its modules, in load order.
+    pub modules: Vec<Module>,
+}
+
+/// A module of an installed kernel, decompressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Module {
+    /// Its name as `lsmod` prints it.
+    pub name: String,
+    /// What it is for.
+    pub group: Group,
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// What `kernel.json` says; paths follow from it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) version: String,
+    pub(crate) packages: Vec<String>,
+    pub(crate) sha256: String,
+    pub(crate) modules: Vec<ModuleRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ModuleRecord {
+    pub(crate) name: String,
+    pub(crate) group: Group,
+    pub(crate) sha256: String,
+}
+
+/// A module's file name: its place in the load order and its name.
+pub(crate) fn module_file(place: usize, name: &str) -> String {
+    format!("{place:02}-{name}.ko")
+}
+
+/// The installed kernels. Entries appear complete, by rename, and do not change; so reading takes no lock.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The store in `folder`, which need not exist.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All installed kernels, the newest first.
+    ///
+    /// # Errors
+    /// When the folder or a record cannot be read.
+    pub fn list(&self) -> Result<Vec<Kernel>, Error> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Error::io(&self.folder))?,
+        };
+        let mut kernels = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&self.folder))?;
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                kernels.push(read(&entry.path())?);
+            }
+        }
+        kernels.sort_by(|a, b| version::compare(&b.version, &a.version));
+        Ok(kernels)
+    }
+
+    /// The kernel of the given version, or the newest.
+    ///
+    /// # Errors
+    /// [`Error::None`] and [`Error::Unknown`] name the remedy.
+    pub fn choose(&self, name: Option<&str>) -> Result<Kernel, Error> {
+        let mut kernels = self.list()?.into_iter();
+        match name {
+            None => kernels.next().ok_or(Error::None),
+            Some(name) => kernels
+                .find(|kernel| kernel.version == name)
+                .ok_or_else(|| Error::Unknown(name.to_owned())),
+        }
+    }
+
+    /// Removes a kernel. A machine that runs it goes on.
+    ///
+    /// # Errors
+    /// When there is none of this name or it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let lock = Lock::take(&self.folder).map_err(Error::io(&self.folder))?;
+        let kernel = self.choose(Some(name))?;
+        lock.remove(&kernel.version)
+            .map_err(Error::io(kernel.folder))
+    }
+}
+
+/// Reads the kernel in `folder`.
+pub(crate) fn read(folder: &Path) -> Result<Kernel, Error> {
+    let path = folder.join(RECORD);
+    let json = fs::read(&path).map_err(Error::io(&path))?;
+    let record: Record =
+        serde_json::from_slice(&json).map_err(|source| Error::Record { path, source })?;
+    let modules = record
+        .modules
+        .into_iter()
+        .enumerate()
+        .map(|(place, module)| Module {
+            path: folder.join(MODULES).join(module_file(place, &module.name)),
+            name: module.name,
+            group: module.group,
+            sha256: module.sha256,
+        });
+    Ok(Kernel {
+        version: record.version,
+        packages: record.packages,
+        folder: folder.to_owned(),
+        vmlinux: folder.join(VMLINUX),
+        sha256: record.sha256,
+        modules: modules.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
