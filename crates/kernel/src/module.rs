@@ -4,6 +4,8 @@
 //! The packages carry no `modules.dep` (the host's installation makes it), so the order is computed from each module's
 //! own `.modinfo` section: strings `key=value`, ended by zero bytes.
 
+mod strip;
+
 use std::io;
 
 use object::LittleEndian;
@@ -49,6 +51,9 @@ impl Group {
     }
 }
 
+/// Debian's deepest chains have about ten modules.
+const MAX_DEPTH: usize = 64;
+
 /// Why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -79,9 +84,12 @@ pub enum Error {
     /// Modules depend on each other in a circle.
     #[error("module {0} depends on itself")]
     Circle(String),
+    /// The chain of dependencies is longer than any real one.
+    #[error("the dependencies of module {0} nest deeper than {MAX_DEPTH} levels")]
+    Deep(String),
 }
 
-/// A module in its place in the load order, decompressed.
+/// A module in its place in the load order, decompressed and stripped.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) name: String,
@@ -130,12 +138,15 @@ impl<L: Fn(&str) -> io::Result<Option<Vec<u8>>>> Walk<L> {
         if self.open.iter().any(|open| open == name) {
             return Err(Error::Circle(name.to_owned()));
         }
+        if self.open.len() == MAX_DEPTH {
+            return Err(Error::Deep(name.to_owned()));
+        }
         let name = name.to_owned();
         let content = (self.load)(&name).map_err(|source| Error::Read {
             name: name.clone(),
             source,
         })?;
-        let content = content.ok_or_else(|| Error::Missing {
+        let mut content = content.ok_or_else(|| Error::Missing {
             name: name.clone(),
             needed_by: needed_by.to_owned(),
         })?;
@@ -144,6 +155,10 @@ impl<L: Fn(&str) -> io::Result<Option<Vec<u8>>>> Walk<L> {
             self.visit(&dependency, &name, group)?;
         }
         self.open.pop();
+        strip::strip(&mut content).map_err(|error| Error::Damaged {
+            name: name.clone(),
+            what: error.to_string(),
+        })?;
         self.done.push(Loaded {
             name,
             group,
