@@ -1,0 +1,142 @@
+//! Lends a [`Device`] to another VMM by the vhost-user protocol: we are its back-end, the VMM is the front-end.
+//!
+//! [`serve`] takes a connected Unix socket. For QEMU that is one end of a socket pair whose other end it inherits as
+//! descriptor N, so that no path needs to exist; guest memory must be a shared memory file:
+//!
+//! ```text
+//! -object memory-backend-memfd,id=ram,size=512M,share=on -machine q35,memory-backend=ram
+//! -chardev socket,id=c0,fd=N -device vhost-user-vsock-pci,chardev=c0
+//! ```
+//!
+//! The device runs while the front-end keeps rings enabled. When it stops a ring and starts it again where it stood, the
+//! device goes on; when it starts it elsewhere, or goes away, the driver is gone and the device is reset.
+//!
+//! Only regions of shared memory files become the device's RAM. Others that a front-end may announce (image files below
+//! virtio-pmem) are left out, so that no buffer address makes the device write into a file of the host.
+
+mod backend;
+mod regions;
+mod rings;
+
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use thiserror::Error;
+use vhost::vhost_user::{BackendReqHandler, Error as ProtocolError};
+
+use self::backend::Backend;
+use crate::device::Device;
+
+/// Why a device is not served, or not any more.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The thread could not be started.
+    #[error("cannot start a thread for the {device} device; check the limit on threads")]
+    Thread {
+        /// Name of the device.
+        device: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The front-end sent what the protocol or the device does not allow.
+    #[error("the VMM that uses the {device} device broke the vhost-user protocol")]
+    Protocol {
+        /// Name of the device.
+        device: &'static str,
+        /// What was wrong.
+        source: ProtocolError,
+    },
+    /// The serving thread ended by a defect.
+    #[error(
+        "the thread that serves the {device} device has panicked; this is a defect, see the log"
+    )]
+    Panicked {
+        /// Name of the device.
+        device: &'static str,
+    },
+}
+
+/// A device that is being served. Dropping it ends the service and the device.
+pub struct Handle {
+    name: &'static str,
+    /// Keeps the device until the handle goes: what the guest sent last may still be on its way to the host.
+    backend: Arc<Mutex<Backend>>,
+    socket: UnixStream,
+    thread: Option<JoinHandle<Result<(), ProtocolError>>>,
+}
+
+impl Handle {
+    /// Waits until the front-end has gone away. The device lives on, without a driver, until the handle is dropped.
+    pub fn wait(&mut self) -> Result<(), ServeError> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let result = match thread.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(source)) => Err(ServeError::Protocol {
+                device: self.name,
+                source,
+            }),
+            Err(_) => Err(ServeError::Panicked { device: self.name }),
+        };
+        self.backend
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .frontend_gone();
+        result
+    }
+
+    /// Hangs up on the front-end and waits until nothing of its memory is touched any more.
+    pub fn stop(&mut self) -> Result<(), ServeError> {
+        // Fails only if the front-end is gone already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.wait()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::warn!(%error, "vhost-user");
+        }
+    }
+}
+
+/// Serves `device` to the front-end at the other end of `socket`, in a background thread, until it goes away.
+pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, ServeError> {
+    let name = device.name();
+    let thread_error = |source| ServeError::Thread {
+        device: name,
+        source,
+    };
+    let backend = Arc::new(Mutex::new(Backend::new(device)));
+    let hangup = socket.try_clone().map_err(thread_error)?;
+    let mut requests = BackendReqHandler::from_stream(socket, Arc::clone(&backend));
+    let run = move || {
+        loop {
+            match requests.handle_request() {
+                Ok(()) => {}
+                Err(
+                    ProtocolError::Disconnected
+                    | ProtocolError::PartialMessage
+                    | ProtocolError::SocketBroken(_),
+                ) => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let thread = thread::Builder::new()
+        .name(format!("vhost-user-{name}"))
+        .spawn(run)
+        .map_err(thread_error)?;
+    Ok(Handle {
+        name,
+        backend,
+        socket: hangup,
+        thread: Some(thread),
+    })
+}
