@@ -1,0 +1,206 @@
+use super::*;
+use crate::import::ImportOptions;
+
+/// Debian's package busybox-static.
+const BUSYBOX: &str = "/bin/busybox";
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("images")).unwrap();
+    Fixture { folder, store }
+}
+
+/// The archive of a root with one file.
+fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut archive = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, name, content).unwrap();
+    archive.into_inner().unwrap()
+}
+
+impl Fixture {
+    fn import(&self, name: &str, content: &[u8]) -> Image {
+        let reference = name.parse().unwrap();
+        let options = ImportOptions::default();
+        self.store
+            .import(&archive("file", content)[..], &reference, &options)
+            .unwrap()
+    }
+
+    fn files(&self, folder: &str) -> usize {
+        fs::read_dir(self.store.folder().join(folder))
+            .unwrap()
+            .count()
+    }
+}
+
+#[test]
+fn a_base_image_is_found_by_its_short_name_and_is_the_same_each_time() {
+    let Fixture { store, .. } = &fixture();
+    let name = Reference::local("busybox").unwrap();
+    let built = store
+        .build_base(Path::new(BUSYBOX), &name)
+        .expect("busybox-static is installed");
+    let found = store.resolve("busybox").unwrap();
+    assert_eq!(found.id, built.id);
+    assert_eq!(found.references, std::slice::from_ref(&name));
+    assert_eq!(found.layers.len(), 1);
+    assert_eq!(
+        found.config.config().as_ref().unwrap().cmd().as_deref(),
+        Some(&["sh".to_owned()][..])
+    );
+    assert_eq!(
+        store.build_base(Path::new(BUSYBOX), &name).unwrap().digest,
+        built.digest
+    );
+    assert_eq!(store.list().unwrap().len(), 1);
+}
+
+#[test]
+fn an_image_is_found_by_name_id_and_digest() {
+    let fixture = fixture();
+    let image = fixture.import("quay.io/a/b:1", b"one");
+    let other = fixture.import("localhost/b:2", b"two");
+    let find = |name: &str| fixture.store.resolve(name).map(|image| image.id);
+    assert_eq!(find("quay.io/a/b:1").unwrap(), image.id);
+    assert_eq!(
+        find(&format!("quay.io/a/b@{}", image.digest)).unwrap(),
+        image.id
+    );
+    assert_eq!(find("b:2").unwrap(), other.id);
+    assert_eq!(find(&image.id.to_string()).unwrap(), image.id);
+    assert_eq!(find(&image.id.hex()[..12]).unwrap(), image.id);
+    assert!(matches!(find("b:1"), Err(Error::NotFound { .. })));
+    assert!(matches!(find("Not A Name"), Err(Error::Reference(_))));
+}
+
+#[test]
+fn a_name_moves_to_the_new_image_and_the_old_one_is_pruned() {
+    let fixture = fixture();
+    let old = fixture.import("localhost/a", b"old");
+    let new = fixture.import("localhost/a", b"new");
+    assert_eq!(fixture.store.resolve("a").unwrap().id, new.id);
+    assert!(
+        fixture
+            .store
+            .resolve(&old.id.hex())
+            .unwrap()
+            .references
+            .is_empty()
+    );
+    assert_eq!(fixture.store.prune().unwrap().deleted, [old.id]);
+    assert!(!old.layers[0].exists() && !old.meta.exists());
+    assert!(new.layers[0].exists() && new.meta.exists());
+}
+
+#[test]
+fn a_lease_holds_the_files_of_a_removed_image() {
+    let fixture = fixture();
+    let image = fixture.import("localhost/a", b"held");
+    let lease = fixture.store.lease(&image).unwrap();
+    assert!(matches!(
+        fixture.store.remove("a", false),
+        Err(Error::InUse { .. })
+    ));
+    assert_eq!(fixture.store.remove("a", true).unwrap().deleted, [image.id]);
+    assert!(fixture.store.resolve("a").is_err());
+    assert!(image.layers[0].exists() && image.meta.exists());
+    drop(lease);
+    assert!(fixture.store.prune().unwrap().freed > 0);
+    assert!(!image.layers[0].exists() && !image.meta.exists());
+    assert!(matches!(
+        fixture.store.lease(&image),
+        Err(Error::Gone { .. })
+    ));
+}
+
+#[test]
+fn an_image_goes_with_its_last_name() {
+    let fixture = fixture();
+    let image = fixture.import("localhost/a", b"one");
+    fixture.import("localhost/b", b"one");
+    assert!(matches!(
+        fixture.store.remove(&image.id.hex(), false),
+        Err(Error::ManyNames { count: 2, .. })
+    ));
+    assert!(fixture.store.remove("a", false).unwrap().deleted.is_empty());
+    assert_eq!(
+        fixture.store.remove("b", false).unwrap().deleted,
+        [image.id]
+    );
+    for folder in [
+        "layers",
+        "meta",
+        "configs",
+        "manifests",
+        "tags",
+        "leases",
+        "locks",
+        "tmp",
+    ] {
+        assert_eq!(fixture.files(folder), 0, "{folder}");
+    }
+}
+
+#[test]
+fn what_a_dead_process_left_is_cleared_when_the_store_is_opened() {
+    let fixture = fixture();
+    let folder = fixture.store.folder();
+    fs::create_dir(folder.join("tmp/dead")).unwrap();
+    fs::write(folder.join("tmp/dead/layer"), b"half").unwrap();
+    fs::write(folder.join("leases/dead"), b"not even JSON").unwrap();
+    let living = fixture.store.workspace().unwrap();
+    Store::open(folder).unwrap();
+    assert_eq!(fixture.files("leases"), 0);
+    assert_eq!(fixture.files("tmp"), 1);
+    assert!(living.path().exists());
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let fixture = fixture();
+    let folder = fixture.folder.path().join("images");
+    fs::write(folder.join("format"), "2\n").unwrap();
+    assert!(matches!(
+        Store::open(&folder),
+        Err(Error::NewerFormat {
+            found: 2,
+            known: 1,
+            ..
+        })
+    ));
+    fs::write(folder.join("format"), "one\n").unwrap();
+    assert!(matches!(Store::open(&folder), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn a_failed_import_leaves_nothing() {
+    let fixture = fixture();
+    let whole = archive("file", &[7; 5000]);
+    let name = Reference::local("a").unwrap();
+    for cut in [0, 100, 512, 2000, 5632, 6144] {
+        let failed = fixture
+            .store
+            .import(&whole[..cut], &name, &ImportOptions::default());
+        assert!(matches!(failed, Err(Error::Import(_))), "{cut}: {failed:?}");
+    }
+    for folder in [
+        "layers",
+        "meta",
+        "configs",
+        "manifests",
+        "tags",
+        "leases",
+        "locks",
+        "tmp",
+    ] {
+        assert_eq!(fixture.files(folder), 0, "{folder}");
+    }
+}
