@@ -1,0 +1,82 @@
+//! The description of a machine, and what a running one can be asked.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Everything that a backend needs to start one virtual machine.
+///
+/// A device exists only when the description names it.
+#[derive(Debug)]
+pub struct Machine {
+    /// An uncompressed x86-64 ELF kernel with the PVH entry note.
+    pub kernel: PathBuf,
+    /// The initial RAM file system, a newc cpio archive.
+    pub initramfs: PathBuf,
+    /// The kernel's command line, without the console, which the backend chooses.
+    pub command_line: String,
+    /// Number of virtual CPUs, at least 1.
+    pub cpus: u32,
+    /// Guest RAM in bytes.
+    pub memory: u64,
+    /// Read-only images that the guest maps, `/dev/pmem0` first.
+    pub pmem: Vec<Pmem>,
+    /// Block devices, `/dev/vda` first.
+    pub disks: Vec<Disk>,
+    /// The Unix socket of the host's end of vsock; `<path>_<port>` are those that the guest reaches.
+    pub vsock: PathBuf,
+    /// The stream of length-prefixed Ethernet frames of the only network card, if there is one.
+    pub network: Option<Network>,
+    /// Where the backend's own messages go.
+    pub log: File,
+}
+
+/// One virtio-pmem device: a file that the guest maps read-only instead of copying it.
+#[derive(Debug, Clone)]
+pub struct Pmem {
+    /// The file; its length is a multiple of 2 MiB.
+    pub path: PathBuf,
+}
+
+/// One block device over a raw file.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// The file; its length is the disk's size.
+    pub path: PathBuf,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// Whether nobody reads the file after the machine's end, so that nothing need ever be flushed to it.
+    pub ephemeral: bool,
+}
+
+/// One network card.
+#[derive(Debug)]
+pub struct Network {
+    /// A connected stream socket on which each frame follows its length (32 bits, big endian).
+    pub stream: OwnedFd,
+    /// The card's hardware address.
+    pub mac: [u8; 6],
+}
+
+/// Why a machine is no longer running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// The guest powered off or was reset, or [`Vm::kill`] was called.
+    Off,
+    /// The monitor itself failed; the text is the last that it said.
+    Failed(String),
+}
+
+/// A running machine.
+///
+/// It ends with the process that started it, whatever way that process ends.
+pub trait Vm: std::fmt::Debug + Send + Sync {
+    /// Blocks until the machine has stopped. Any number of threads may wait.
+    fn wait(&self) -> Stopped;
+
+    /// Stops the machine at once, as pulling the plug does. Does nothing to one that has stopped.
+    fn kill(&self);
+
+    /// The machine's console output, from the first byte. Can be taken once.
+    fn console(&self) -> Option<File>;
+}

@@ -1,0 +1,83 @@
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::{Accel, Plan};
+use crate::machine::Disk;
+
+fn arguments(pmem: &[(PathBuf, u64)], disks: &[Disk]) -> Vec<String> {
+    let vsock = File::open("/dev/null").unwrap();
+    let plan = Plan {
+        accel: Accel::Tcg,
+        cpus: 2,
+        memory: 512 << 20,
+        kernel: Path::new("/k/vmlinux"),
+        initramfs: Path::new("/k/initramfs"),
+        command_line: "quiet",
+        pmem,
+        disks,
+        vsock: vsock.as_fd(),
+        network: None,
+    };
+    plan.arguments()
+        .into_iter()
+        .map(|argument| argument.into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn an_image_becomes_a_read_only_shared_mapping() {
+    let line = arguments(&[(PathBuf::from("/i/meta.erofs"), 4 << 20)], &[]).join(" ");
+    assert!(
+        line.contains("share=on,readonly=on,size=4194304,align=2M,mem-path=/i/meta.erofs"),
+        "{line}"
+    );
+    assert!(
+        line.contains("virtio-pmem-pci,id=pmem0,memdev=image0"),
+        "{line}"
+    );
+}
+
+#[test]
+fn room_for_the_images_is_reserved_above_memory() {
+    let line = arguments(
+        &[
+            (PathBuf::from("/a"), 4 << 20),
+            (PathBuf::from("/b"), 2 << 20),
+        ],
+        &[],
+    );
+    assert!(
+        line.contains(&format!(
+            "size={}B,slots=2,maxmem={}B",
+            512 << 20,
+            (512 << 20) + (10 << 20)
+        )),
+        "{line:?}"
+    );
+}
+
+#[test]
+fn a_comma_in_a_file_name_does_not_end_it() {
+    let disk = Disk {
+        path: PathBuf::from("/d/a,file.driver=null-co"),
+        read_only: false,
+        ephemeral: false,
+    };
+    let line = arguments(&[], &[disk]).join(" ");
+    assert!(
+        line.contains("file.filename=/d/a,,file.driver=null-co"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_machine_has_no_card_and_no_disk_unless_asked() {
+    let line = arguments(&[], &[]).join(" ");
+    assert!(
+        !line.contains("virtio-net")
+            && !line.contains("virtio-blk")
+            && !line.contains("virtio-pmem"),
+        "{line}"
+    );
+}
