@@ -1,0 +1,77 @@
+//! What this host offers a sandbox: kernels, QEMU, passt, and whether /dev/kvm can be used.
+
+use std::process::Command;
+
+use cenote_backend::qemu::{self, Qemu};
+use cenote_debian::tool::{Error as ToolError, Kind, Tools};
+use cenote_kernel::Kernel;
+
+use crate::paths::Paths;
+use crate::spec::{Accel, Spec, Vmm};
+
+/// What is missing on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A kernel.
+    #[error(transparent)]
+    Kernel(#[from] cenote_kernel::Error),
+    /// The in-process monitor was asked for.
+    #[error(
+        "--vmm kvm: this version has no in-process monitor yet; leave --vmm out or use --vmm qemu"
+    )]
+    NoKvmMonitor,
+}
+
+/// The host's side of every sandbox of one data folder.
+#[derive(Debug)]
+pub struct Host {
+    kernels: cenote_kernel::Store,
+    tools: Tools,
+}
+
+impl Host {
+    /// What the folders below `paths` and the host's own programs offer.
+    pub fn new(paths: &Paths) -> Self {
+        Self {
+            kernels: cenote_kernel::Store::new(paths.kernels()),
+            tools: Tools::new(paths.tools()),
+        }
+    }
+
+    /// The guest kernel of this name or version, or the newest.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when there is none.
+    pub fn kernel(&self, name: Option<&str>) -> Result<Kernel, Error> {
+        Ok(self.kernels.choose(name)?)
+    }
+
+    /// passt, ready for arguments.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] when there is none.
+    pub fn passt(&self) -> Result<Command, Error> {
+        Ok(self.tools.find(Kind::Passt)?.command())
+    }
+
+    /// QEMU as `spec` wants it.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] when there is none, [`Error::NoKvmMonitor`] when it is not wanted.
+    pub fn qemu(&self, spec: &Spec) -> Result<Qemu, Error> {
+        if spec.vmm == Vmm::Kvm {
+            return Err(Error::NoKvmMonitor);
+        }
+        let accel = match spec.accel {
+            Accel::Kvm => qemu::Accel::Kvm,
+            Accel::Auto | Accel::Tcg => qemu::Accel::Tcg,
+        };
+        Ok(Qemu {
+            command: self.tools.find(Kind::Qemu)?.command(),
+            accel,
+        })
+    }
+}

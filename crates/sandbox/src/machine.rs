@@ -1,0 +1,305 @@
+//! From a sandbox's specification to the machine that runs it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use cenote_backend::machine::Network as Card;
+use cenote_backend::{Disk, Machine, Pmem};
+use cenote_image::{Image, Lease};
+use cenote_kernel::Group;
+use cenote_net::{GuestSettings, NetworkSpec};
+use cenote_protocol::{
+    BootPlan, ContainerPlan, DnsPlan, HostEntry, NetworkPlan, RootPlan, Tmpfs, Writable,
+};
+
+use crate::disk;
+use crate::host::Host;
+use crate::sandbox::Sandbox;
+use crate::spec::{Network, Spec};
+
+/// The agent, built with this library.
+const AGENT: &[u8] = include_bytes!(env!("CENOTE_GUEST"));
+
+/// /dev/shm's size, as container engines choose it.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// The guest's kernel keeps 64 bytes about each 4 KiB that it maps: 1/64 of an image's length in guest RAM.
+const PAGE_STRUCTURES: u64 = 64;
+
+/// What the kernel and the agent need beside the image's page structures to come up at all.
+const SMALLEST_GUEST: u64 = 96 << 20;
+
+/// Why a machine could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image is not in the store any more.
+    #[error("cannot use the image {reference}: {source}")]
+    Image {
+        /// As the user named it.
+        reference: String,
+        /// The store's reason.
+        source: Box<cenote_image::Error>,
+    },
+    /// No usable guest kernel.
+    #[error(transparent)]
+    Kernel(#[from] cenote_kernel::Error),
+    /// The writable layer could not be made.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// The network could not be started.
+    #[error(transparent)]
+    Network(#[from] cenote_net::StartError),
+    /// A program that is needed is not there.
+    #[error(transparent)]
+    Host(#[from] crate::host::Error),
+    /// The memory does not suffice for the image's page structures.
+    #[error(
+        "{memory} MiB of memory are too little: the image's {image} MiB take {tax} MiB of page structures in the guest; \
+         give at least {least} MiB (--memory {least}m)"
+    )]
+    Memory {
+        /// What the specification gives, in MiB.
+        memory: u64,
+        /// The image's length in MiB.
+        image: u64,
+        /// Its page structures in MiB.
+        tax: u64,
+        /// What suffices, in MiB.
+        least: u64,
+    },
+    /// A file of the sandbox could not be used.
+    #[error("cannot use {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+/// A machine ready to start, with what must live as long as it does.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub machine: Machine,
+    pub plan: BootPlan,
+    pub held: Held,
+}
+
+/// Dropped after the machine has stopped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _lease: Lease,
+    _network: Option<cenote_net::Network>,
+}
+
+/// Puts the machine of `sandbox` together.
+pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error> {
+    let spec = sandbox.spec();
+    let (image, lease) = image(sandbox)?;
+    let pmem: Vec<Pmem> = std::iter::once(&image.meta)
+        .chain(&image.layers)
+        .map(|path| Pmem { path: path.clone() })
+        .collect();
+    check_memory(spec, &pmem)?;
+    let kernel = host.kernel(spec.kernel.as_deref())?;
+    make_runtime(sandbox)?;
+    let log = open_log(sandbox)?;
+    let (network, card) = network(sandbox, host)?.unzip();
+    let disk = writable_disk(sandbox)?;
+    let plan = plan(
+        sandbox,
+        pmem.len(),
+        disk.is_some(),
+        network.as_ref().map(cenote_net::Network::settings),
+    );
+    let machine = Machine {
+        initramfs: cenote_kernel::initramfs(
+            &kernel,
+            AGENT,
+            &groups(card.is_some(), disk.is_some()),
+        )?,
+        command_line: kernel.command_line(),
+        kernel: kernel.vmlinux,
+        cpus: spec.resources.cpus,
+        memory: spec.resources.memory,
+        pmem,
+        disks: disk.into_iter().collect(),
+        vsock: sandbox.vsock(),
+        network: card,
+        log,
+    };
+    Ok(Assembly {
+        machine,
+        plan,
+        held: Held {
+            _lease: lease,
+            _network: network,
+        },
+    })
+}
+
+/// The modules that this machine uses.
+fn groups(network: bool, disk: bool) -> Vec<Group> {
+    let mut groups = vec![Group::Vsock, Group::Root];
+    groups.extend(network.then_some(Group::Network));
+    groups.extend(disk.then_some(Group::Disk));
+    groups
+}
+
+fn image(sandbox: &Sandbox) -> Result<(Image, Lease), Error> {
+    let wanted = &sandbox.spec().image;
+    let failed = |source| Error::Image {
+        reference: wanted.reference.clone(),
+        source: Box::new(source),
+    };
+    let store = cenote_image::Store::open(&sandbox.paths().images()).map_err(failed)?;
+    let image = store.resolve(&wanted.id).map_err(failed)?;
+    let lease = store.lease(&image).map_err(failed)?;
+    Ok((image, lease))
+}
+
+fn check_memory(spec: &Spec, pmem: &[Pmem]) -> Result<(), Error> {
+    let lengths = pmem.iter().map(|image| {
+        fs::metadata(&image.path)
+            .map(|file| file.len())
+            .map_err(at(&image.path))
+    });
+    let image = lengths.sum::<Result<u64, Error>>()?;
+    let tax = image / PAGE_STRUCTURES;
+    let least = SMALLEST_GUEST + tax;
+    if spec.resources.memory >= least {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(Error::Memory {
+        memory: mib(spec.resources.memory),
+        image: mib(image),
+        tax: mib(tax),
+        least: mib(least),
+    })
+}
+
+fn make_runtime(sandbox: &Sandbox) -> Result<(), Error> {
+    let path = sandbox.runtime();
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&path)
+        .map_err(at(&path))
+}
+
+fn open_log(sandbox: &Sandbox) -> Result<File, Error> {
+    let path = sandbox.file("machine.log");
+    OpenOptions::new()
+        .create(true)
+        .write(true)
+        .read(true)
+        .truncate(true)
+        .open(&path)
+        .map_err(at(&path))
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The network, and the end of it that the machine gets.
+fn network(sandbox: &Sandbox, host: &Host) -> Result<Option<(cenote_net::Network, Card)>, Error> {
+    let Network::Default { ports, .. } = &sandbox.spec().network else {
+        return Ok(None);
+    };
+    let spec = NetworkSpec {
+        ports: ports.clone(),
+    };
+    let (network, stream) = cenote_net::start(&host.passt()?, &spec, &sandbox.file("passt.log"))?;
+    let mac = network.settings().mac;
+    Ok(Some((network, Card { stream, mac })))
+}
+
+/// The writable layer's disk. One that is there already holds what the container wrote when it ran before.
+fn writable_disk(sandbox: &Sandbox) -> Result<Option<Disk>, Error> {
+    let spec = sandbox.spec();
+    if spec.read_only {
+        return Ok(None);
+    }
+    let path = sandbox.disk();
+    if !path.exists() {
+        disk::make(&sandbox.paths().disks(), &path, spec.resources.disk)?;
+    }
+    Ok(Some(Disk {
+        path,
+        read_only: false,
+        ephemeral: spec.remove_on_exit,
+    }))
+}
+
+fn plan(sandbox: &Sandbox, pmem: usize, disk: bool, network: Option<&GuestSettings>) -> BootPlan {
+    let spec = sandbox.spec();
+    let (dns, hosts) = match &spec.network {
+        Network::Default { dns, add_hosts, .. } => (dns.as_slice(), add_hosts.as_slice()),
+        Network::None => (&[][..], &[][..]),
+    };
+    BootPlan {
+        wall_clock_ns: 0,
+        network: network.map(|settings| network_plan(settings, dns)),
+        sysctls: Vec::new(),
+        container: ContainerPlan {
+            hostname: spec
+                .hostname
+                .clone()
+                .unwrap_or_else(|| sandbox.short_id().to_owned()),
+            root: RootPlan {
+                pmem_devices: u32::try_from(pmem).unwrap_or(u32::MAX),
+                dax: spec.dax,
+            },
+            writable: if disk {
+                Writable::Disk {
+                    device: "vda".to_owned(),
+                }
+            } else {
+                Writable::ReadOnly
+            },
+            tmpfs: spec.tmpfs.iter().map(tmpfs).collect(),
+            shm_bytes: SHM_BYTES,
+            hosts: hosts
+                .iter()
+                .map(|(name, address)| HostEntry {
+                    address: (*address).into(),
+                    name: name.clone(),
+                })
+                .collect(),
+            nested: false,
+        },
+    }
+}
+
+fn tmpfs(wanted: &crate::spec::Tmpfs) -> Tmpfs {
+    Tmpfs {
+        path: wanted.path.clone(),
+        options: wanted.options.clone(),
+    }
+}
+
+fn network_plan(settings: &GuestSettings, dns: &[Ipv4Addr]) -> NetworkPlan {
+    let servers = if dns.is_empty() {
+        &settings.nameservers
+    } else {
+        dns
+    };
+    NetworkPlan {
+        address: settings.address,
+        prefix: settings.prefix,
+        gateway: Some(settings.gateway),
+        mtu: Some(settings.mtu.into()),
+        dns: DnsPlan {
+            servers: servers.iter().map(|&server| server.into()).collect(),
+            search: settings.search.clone(),
+            options: Vec::new(),
+        },
+    }
+}

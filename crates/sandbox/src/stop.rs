@@ -1,0 +1,111 @@
+//! Ending a running sandbox from another process.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{PidfdFlags, Signal};
+
+use crate::control;
+use crate::sandbox::{Error, Sandbox};
+use crate::store::io_error;
+
+/// A container that was killed, and its machine, are gone within this time, or the monitor is ended.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+impl Sandbox {
+    /// Sends the container's main process a signal.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], or the socket's failure.
+    pub fn kill(&self, signal: u8) -> Result<(), Error> {
+        match control::request(&self.control_socket(), signal) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.not_running()),
+            Err(error) if gone(&error) => Err(self.not_running()),
+            Err(error) => Err(io_error(self.control_socket())(error).into()),
+        }
+    }
+
+    /// Asks the container to end, by its stop signal; after `patience` it is killed, and if that does not help, its
+    /// machine. Returns when nothing of it runs any more. One that does not run is left as it is.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn stop(&self, patience: Duration) -> Result<(), Error> {
+        let signal = u8::try_from(self.spec().stop_signal).unwrap_or(Signal::TERM.as_raw() as u8);
+        for (signal, patience) in [
+            (signal, patience),
+            (Signal::KILL.as_raw() as u8, KILL_LIMIT),
+        ] {
+            match self.kill(signal) {
+                Err(Error::NotRunning { .. }) => break,
+                other => other?,
+            }
+            if self.ended_within(patience)? {
+                return Ok(());
+            }
+        }
+        self.kill_machine()
+    }
+
+    /// Ends the monitor, and the machine with it, at once.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn kill_machine(&self) -> Result<(), Error> {
+        let failed = io_error(self.control_socket());
+        match control::peer(&self.control_socket()) {
+            Ok(monitor) => {
+                // The socket's peer was alive a moment ago; should the number have been given to another process since,
+                // the lock would be free.
+                let monitor = rustix::process::pidfd_open(monitor, PidfdFlags::empty());
+                if let (Ok(monitor), true) = (monitor, self.state().is_active()) {
+                    // It may have ended by itself.
+                    let _ = rustix::process::pidfd_send_signal(&monitor, Signal::KILL);
+                }
+            }
+            Err(error) if gone(&error) => {}
+            Err(error) => return Err(failed(error).into()),
+        }
+        self.wait()?;
+        Ok(())
+    }
+
+    fn not_running(&self) -> Error {
+        Error::NotRunning {
+            name: self.spec().name.clone(),
+            state: self.state().word(),
+        }
+    }
+
+    /// Waits for the monitor's end, but no longer than `patience`.
+    fn ended_within(&self, patience: Duration) -> Result<bool, Error> {
+        let Ok(monitor) = control::peer(&self.control_socket()) else {
+            return Ok(true);
+        };
+        let Ok(monitor) = rustix::process::pidfd_open(monitor, PidfdFlags::empty()) else {
+            return Ok(true);
+        };
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], Some(&timeout)) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(io_error(self.control_socket())(error.into()).into()),
+                Ok(ready) => return Ok(ready > 0),
+            }
+        }
+    }
+}
+
+fn gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,124 @@
+//! A running machine under the monitor's eyes: what ends it, and what its end means.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cenote_backend::{Stopped, Vm};
+use cenote_protocol::BootPlan;
+
+use crate::boot::{self, Agent, Door};
+use crate::console::Console;
+use crate::control::Router;
+use crate::monitor::Error;
+use crate::timing::Timing;
+
+/// A guest that has not called by then never will. Emulation on a loaded host is slow: be generous.
+pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// The machine, ended when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    vm: Arc<dyn Vm>,
+    pub router: Router,
+    console: Console,
+    overdue: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Watches `vm`; `closer` is called when it has stopped.
+    pub fn begin(
+        vm: Arc<dyn Vm>,
+        router: Router,
+        console: Console,
+        closer: impl Fn() + Send + 'static,
+    ) -> Self {
+        let waiting = Arc::clone(&vm);
+        thread::spawn(move || {
+            waiting.wait();
+            closer();
+        });
+        let abandoned = Arc::clone(&vm);
+        router.booting(move || abandoned.kill());
+        Self {
+            vm,
+            router,
+            console,
+            overdue: Arc::default(),
+        }
+    }
+
+    /// Waits for the agent and has it carry out `plan`.
+    pub fn boot(&self, door: &Door, plan: BootPlan, timing: &mut Timing) -> Result<Agent, Error> {
+        let booted = self.within(BOOT_LIMIT, || {
+            let caller = door.wait()?;
+            timing.called = Some(caller.at);
+            caller.boot(plan)
+        });
+        let agent = booted.map_err(|source| self.explain(source))?;
+        timing.ready = Some(Instant::now());
+        timing.guest = Some(agent.times);
+        Ok(agent)
+    }
+
+    /// Runs `work` and ends the machine if that takes longer than `limit`.
+    pub fn within<T>(&self, limit: Duration, work: impl FnOnce() -> T) -> T {
+        let (finished, unfinished) = mpsc::channel::<()>();
+        let (vm, overdue) = (Arc::clone(&self.vm), Arc::clone(&self.overdue));
+        thread::spawn(move || {
+            if unfinished.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                overdue.store(true, Ordering::Relaxed);
+                vm.kill();
+            }
+        });
+        let result = work();
+        drop(finished);
+        result
+    }
+
+    /// Why there is no agent: the nearest cause first.
+    fn explain(&self, source: boot::Error) -> Error {
+        if let Some(signal) = self.router.cancelled() {
+            return Error::Cancelled(signal);
+        }
+        if matches!(
+            source,
+            boot::Error::Failed { .. } | boot::Error::Handshake(_)
+        ) {
+            return Error::Boot {
+                source,
+                console: self.last_lines(),
+            };
+        }
+        let overdue = self.overdue.load(Ordering::Relaxed);
+        let stopped = self.stop();
+        let console = self.console.tail();
+        match stopped {
+            _ if overdue => Error::TooSlow { console },
+            Stopped::Failed(reason) => Error::NoAgent { reason, console },
+            Stopped::Off => Error::NoAgent {
+                reason: source.to_string(),
+                console,
+            },
+        }
+    }
+
+    /// The console's end, for an error that comes while the machine runs.
+    pub fn last_lines(&self) -> String {
+        self.stop();
+        self.console.tail()
+    }
+
+    fn stop(&self) -> Stopped {
+        self.vm.kill();
+        self.vm.wait()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
