@@ -1,7 +1,9 @@
 //! What this host offers a sandbox: kernels, QEMU, passt, and whether /dev/kvm can be used.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
+use cenote_backend::kvm::probe::{Probe, probe};
 use cenote_backend::qemu::{self, Qemu};
 use cenote_debian::tool::{Error as ToolError, Kind, Tools};
 use cenote_kernel::Kernel;
@@ -30,6 +32,7 @@ pub enum Error {
 pub struct Host {
     kernels: cenote_kernel::Store,
     tools: Tools,
+    kvm: OnceLock<Probe>,
 }
 
 impl Host {
@@ -38,6 +41,7 @@ impl Host {
         Self {
             kernels: cenote_kernel::Store::new(paths.kernels()),
             tools: Tools::new(paths.tools()),
+            kvm: OnceLock::new(),
         }
     }
 
@@ -65,13 +69,24 @@ impl Host {
         if spec.vmm == Vmm::Kvm {
             return Err(Error::NoKvmMonitor);
         }
-        let accel = match spec.accel {
-            Accel::Kvm => qemu::Accel::Kvm,
-            Accel::Auto | Accel::Tcg => qemu::Accel::Tcg,
-        };
         Ok(Qemu {
             command: self.tools.find(Kind::Qemu)?.command(),
-            accel,
+            accel: self.accel(spec.accel),
         })
+    }
+
+    /// Who executes a guest's instructions when `wanted` is wanted.
+    pub fn accel(&self, wanted: Accel) -> qemu::Accel {
+        match wanted {
+            Accel::Kvm => qemu::Accel::Kvm,
+            Accel::Tcg => qemu::Accel::Tcg,
+            Accel::Auto if self.kvm().is_usable() => qemu::Accel::Kvm,
+            Accel::Auto => qemu::Accel::Tcg,
+        }
+    }
+
+    /// What /dev/kvm is good for here: a small guest is run once to know.
+    pub fn kvm(&self) -> &Probe {
+        self.kvm.get_or_init(probe)
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use cenote_backend::Vm;
 use cenote_protocol::{ExecRequest, Target};
 use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit};
 
 use crate::boot::{self, Door};
 use crate::console::{self, Console};
@@ -139,6 +140,7 @@ pub fn run(
     started: impl FnOnce(),
 ) -> Result<Outcome, Error> {
     let lock = take(sandbox)?;
+    raise_descriptor_limit();
     let mut timing = Timing::begin();
     let mut began = None;
     let ended = supervise(sandbox, host, stdio, &mut timing, || {
@@ -166,6 +168,18 @@ pub fn run(
     ended?;
     told.and(finished).and(removed)?;
     Ok(Outcome { code, timing })
+}
+
+/// Each connection to the guest is a descriptor of this process, and the usual limit of 1024 is soon reached.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
 }
 
 /// Takes the lock that says that a monitor is at work, with no exit code in it yet.
