@@ -243,7 +243,7 @@ impl Encoder<'_> {
                     nid: self.plan.nid(id),
                     file_type: file_type(mode_type(&self.tree.get(id).kind)),
                 };
-                let mut entries = vec![entry(&b"."[..], place.id), entry(b"..", place.parent)];
+                let mut entries = vec![entry(&b"."[..], place.id), entry(b"..", directory.parent)];
                 entries.extend(directory.children.iter().map(|(name, &id)| entry(name, id)));
                 entries.sort_unstable_by_key(|entry| entry.name);
                 let mut bytes = Vec::new();

@@ -4,6 +4,7 @@
 //! them. Anything else is refused by name, not guessed at.
 
 mod load;
+mod node;
 mod read_error;
 mod window;
 

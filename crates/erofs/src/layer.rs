@@ -1,23 +1,24 @@
 //! Writes one layer: entries come in any order, file data goes to the image at once, the tree at the end.
 
+mod names;
+mod store;
+
 use std::fs::File;
 use std::io::Read;
 
 use crate::data_area::{DataArea, blocks_for};
 use crate::emit::{self, Target};
-use crate::layout::{BLOCK_SIZE, MAX_BLOCKS};
+use crate::layout::MAX_BLOCKS;
 use crate::metadata::{Device, Metadata};
 use crate::path;
 use crate::plan::Plan;
 use crate::sparse;
-use crate::tree::{Blocks, Directory, Inode, InodeId, Kind, MAX_INODES, Regular, Run, Tree};
+use crate::tree::{Inode, Kind, Presence, Regular, Tree};
 use crate::write_error::{WriteError, show};
 use crate::xattr;
 
 /// Blocks before the data: the superblock's.
 const RESERVED_BLOCKS: u64 = 1;
-/// Chunks of all files with holes together: 64 MiB of indexes, which a hostile stream could otherwise multiply.
-const MAX_LAYER_CHUNKS: u64 = 1 << 24;
 
 /// Writes the image of one layer.
 ///
@@ -68,11 +69,11 @@ impl LayerWriter {
     /// The path's, metadata's and attributes' variants of [`WriteError`], as for every entry.
     pub fn directory(&mut self, path: &[u8], meta: Metadata) -> Result<(), WriteError> {
         let meta = self.accept(path, meta)?;
-        let id = self.make_directory(path)?;
+        let id = self.explicit(path)?;
         let inode = self.tree.get_mut(id);
         inode.meta = meta;
         if let Kind::Directory(directory) = &mut inode.kind {
-            directory.implied = false;
+            directory.presence = Presence::Explicit;
         }
         Ok(())
     }
@@ -154,7 +155,11 @@ impl LayerWriter {
                 length: target.len(),
             });
         }
-        let meta = self.accept(path, meta)?;
+        // Linux knows no other mode for links.
+        let meta = Metadata {
+            mode: 0o777,
+            ..self.accept(path, meta)?
+        };
         self.insert(path, meta, Kind::Symlink(target.into()))
     }
 
@@ -238,17 +243,27 @@ impl LayerWriter {
     /// As for every entry; the root cannot be whited out.
     pub fn whiteout(&mut self, path: &[u8]) -> Result<(), WriteError> {
         path::check(path)?;
-        match self.tree.find(path) {
-            None => self.insert(path, Metadata::default(), Kind::Whiteout),
-            Some(Tree::ROOT) => Err(cannot_replace_root(path)),
-            Some(id) => {
-                // Any other kind hides what is below already.
-                if let Some(directory) = self.tree.directory_mut(id) {
-                    directory.opaque = true;
-                }
-                Ok(())
+        let (parent, name) = path::split(path).ok_or_else(|| cannot_replace_root(path))?;
+        let Some(parent) = self.passage(parent)? else {
+            return Ok(());
+        };
+        let found = self.tree.child(parent, name);
+        match found.map(|id| &mut self.tree.get_mut(id).kind) {
+            Some(Kind::Directory(directory)) if directory.presence > Presence::Passage => {
+                directory.opaque = true
             }
+            // A directory that only hides parts is surpassed.
+            None | Some(Kind::Directory(_)) => {
+                let id = self.add(Inode {
+                    meta: Metadata::default(),
+                    kind: Kind::Whiteout,
+                })?;
+                self.children(parent).insert(name.into(), id);
+            }
+            // Anything else hides what is below already.
+            Some(_) => {}
         }
+        Ok(())
     }
 
     /// Hides everything that lower layers have in this directory.
@@ -257,8 +272,10 @@ impl LayerWriter {
     /// As for every entry.
     pub fn opaque(&mut self, path: &[u8]) -> Result<(), WriteError> {
         path::check(path)?;
-        let id = self.walk_directories(path, path)?;
-        if let Some(directory) = self.tree.directory_mut(id) {
+        if let Some(Kind::Directory(directory)) = self
+            .passage(path)?
+            .map(|id| &mut self.tree.get_mut(id).kind)
+        {
             directory.opaque = true;
         }
         Ok(())
@@ -299,157 +316,6 @@ impl LayerWriter {
         meta.mode &= 0o7777;
         self.dropped_xattrs += dropped;
         Ok(meta)
-    }
-
-    /// Stores a file as one run of blocks.
-    fn store(
-        &mut self,
-        path: &[u8],
-        size: u64,
-        extents: &[(u64, u64)],
-        data: &mut dyn Read,
-    ) -> Result<Blocks, WriteError> {
-        if size == 0 {
-            return Ok(Blocks::Plain(0));
-        }
-        let first = self.data.allocate(blocks_for(size))?;
-        for &(offset, length) in extents {
-            self.data
-                .copy(path, u64::from(first) * BLOCK_SIZE + offset, length, data)?;
-            self.data_bytes += length;
-        }
-        Ok(Blocks::Plain(first))
-    }
-
-    /// Stores the chunks of a file that hold data, all in one run of blocks.
-    fn store_chunks(
-        &mut self,
-        path: &[u8],
-        size: u64,
-        extents: &[(u64, u64)],
-        cut: &sparse::Cut,
-        data: &mut dyn Read,
-    ) -> Result<Blocks, WriteError> {
-        self.chunks += sparse::chunk_count(size, cut.chunk_bits);
-        if self.chunks > MAX_LAYER_CHUNKS {
-            return Err(WriteError::TooMany {
-                what: "chunks of files with holes",
-                limit: MAX_LAYER_CHUNKS,
-            });
-        }
-        let mut next = if cut.stored_blocks == 0 {
-            0
-        } else {
-            u64::from(self.data.allocate(cut.stored_blocks)?)
-        };
-        let mut runs = Vec::with_capacity(cut.runs.len());
-        let mut pending = extents.iter().filter(|(_, length)| *length > 0).peekable();
-        for &(first, end) in &cut.runs {
-            let start = (first << cut.chunk_bits) * BLOCK_SIZE;
-            let stop = (end << cut.chunk_bits) * BLOCK_SIZE;
-            runs.push(Run {
-                first: first as u32,
-                count: (end - first) as u32,
-                block: next as u32,
-            });
-            while let Some(&(offset, length)) = pending.next_if(|(offset, _)| *offset < stop) {
-                self.data
-                    .copy(path, next * BLOCK_SIZE + (offset - start), length, data)?;
-                self.data_bytes += length;
-            }
-            next += (end - first) << cut.chunk_bits;
-        }
-        Ok(Blocks::Chunks {
-            chunk_bits: cut.chunk_bits,
-            runs: runs.into(),
-        })
-    }
-
-    /// Names a new inode that is no directory.
-    fn insert(&mut self, path: &[u8], meta: Metadata, kind: Kind) -> Result<(), WriteError> {
-        let id = self.add(Inode { meta, kind })?;
-        self.name(path, id)
-    }
-
-    fn add(&mut self, inode: Inode) -> Result<InodeId, WriteError> {
-        self.tree.add(inode).ok_or(WriteError::TooMany {
-            what: "inodes",
-            limit: MAX_INODES as u64,
-        })
-    }
-
-    /// Gives an inode a name, which may have named another one before.
-    fn name(&mut self, path: &[u8], id: InodeId) -> Result<(), WriteError> {
-        let (parent, name) = path::split(path).ok_or_else(|| cannot_replace_root(path))?;
-        let parent = self.walk_directories(parent, path)?;
-        let directory = self
-            .tree
-            .directory_mut(parent)
-            .expect("walk_directories() returns directories");
-        directory.children.insert(name.into(), id);
-        Ok(())
-    }
-
-    /// The directory at a path, made if it is missing, replacing what is no directory.
-    fn make_directory(&mut self, path: &[u8]) -> Result<InodeId, WriteError> {
-        let Some((parent, name)) = path::split(path) else {
-            return Ok(Tree::ROOT);
-        };
-        let parent = self.walk_directories(parent, path)?;
-        match self.tree.child(parent, name) {
-            Some(id) if self.tree.directory(id).is_some() => Ok(id),
-            existing => self.new_directory(parent, name, existing.is_some()),
-        }
-    }
-
-    /// The directory at a path; missing ones on the way are implied. `entry` is what needs it.
-    fn walk_directories(&mut self, path: &[u8], entry: &[u8]) -> Result<InodeId, WriteError> {
-        let mut current = Tree::ROOT;
-        let mut walked = 0;
-        for name in path::names(path) {
-            walked += name.len() + 1;
-            current = match self
-                .tree
-                .child(current, name)
-                .map(|id| (id, &self.tree.get(id).kind))
-            {
-                Some((id, Kind::Directory(_))) => id,
-                None => self.new_directory(current, name, false)?,
-                Some((_, Kind::Whiteout)) => self.new_directory(current, name, true)?,
-                Some(_) => {
-                    let parent = show(&path[..walked - 1]);
-                    return Err(WriteError::NotADirectory {
-                        path: show(entry),
-                        parent,
-                    });
-                }
-            };
-        }
-        Ok(current)
-    }
-
-    /// A directory where this layer had something else before hides what lower layers have: that other entry did.
-    fn new_directory(
-        &mut self,
-        parent: InodeId,
-        name: &[u8],
-        replaces: bool,
-    ) -> Result<InodeId, WriteError> {
-        let directory = Directory {
-            opaque: replaces,
-            implied: !replaces,
-            ..Directory::default()
-        };
-        let id = self.add(Inode {
-            meta: Metadata::implied_directory(),
-            kind: Kind::Directory(directory),
-        })?;
-        let parent = self
-            .tree
-            .directory_mut(parent)
-            .expect("callers pass directories");
-        parent.children.insert(name.into(), id);
-        Ok(id)
     }
 }
 

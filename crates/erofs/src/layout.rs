@@ -33,10 +33,9 @@ pub(crate) const INODE_SIZE: u64 = 64;
 pub(crate) const FORMAT_EXTENDED: u16 = 1;
 pub(crate) const LAYOUT_PLAIN: u16 = 0;
 pub(crate) const LAYOUT_INLINE: u16 = 2;
+/// The address of such an inode is its chunk format: bits 0 to 4 are log2(blocks per chunk), bit 5 selects 8-byte
+/// indexes, which are never written here.
 pub(crate) const LAYOUT_CHUNKS: u16 = 4;
-/// Chunk format: bits 0 to 4 are log2(blocks per chunk), bit 5 selects 8-byte indexes (never written here).
-pub(crate) const CHUNK_BITS_MASK: u16 = 0x1f;
-
 /// Size of a directory entry before the names.
 pub(crate) const DIRENT_SIZE: usize = 12;
 pub(crate) const DEVICE_SLOT_SIZE: u64 = 128;

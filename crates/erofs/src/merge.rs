@@ -1,15 +1,18 @@
 //! Merges the trees of many layers into one metadata image whose device table points into the layers.
 
-use std::collections::HashMap;
+mod apply;
+
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+
+use apply::{Fault, apply};
 
 use crate::emit::{self, Target};
 use crate::image::{Image, ReadError};
 use crate::layout::{BLOCK_SIZE, DeviceSlot, HUGE_BLOCKS, MAX_BLOCKS};
 use crate::plan::Plan;
-use crate::tree::{Directory, Inode, InodeId, Kind, MAX_INODES, Tree};
+use crate::tree::{MAX_INODES, Tree};
 use crate::write_error::{WriteError, show};
 
 /// Layers of one image. Registries and engines stop at 127; this bounds the memory for their trees.
@@ -112,7 +115,7 @@ pub fn merge(layers: &[LayerSource], out: File) -> Result<MergeSummary, MergeErr
     let mut lengths = Vec::with_capacity(layers.len());
     for (index, layer) in layers.iter().enumerate() {
         let (tree, blocks) = read(layer, index as u16)?;
-        apply(&mut merged, tree, layer)?;
+        put_on_top(&mut merged, &tree, layer)?;
         lengths.push(blocks);
     }
     write(&merged, layers, &lengths, &out)
@@ -184,119 +187,16 @@ fn write(
     })
 }
 
-/// Puts a layer on top of what is merged so far.
-fn apply(merged: &mut Tree, layer: Tree, source: &LayerSource) -> Result<(), MergeError> {
-    let links = resolve_links(merged, &layer, source)?;
-    let mut moved = Moved {
-        merged,
-        layer: &layer,
-        links,
-        ids: HashMap::new(),
-    };
-    moved.directories()
-}
-
-/// What the deferred links of a layer mean, by the state below the layer.
-fn resolve_links(
-    merged: &Tree,
-    layer: &Tree,
-    source: &LayerSource,
-) -> Result<HashMap<InodeId, InodeId>, MergeError> {
-    let mut links = HashMap::new();
-    for (id, inode) in layer.iter() {
-        if let Kind::DeferredLink(target) = &inode.kind {
-            let found = merged
-                .find(target)
-                .filter(|&found| merged.directory(found).is_none());
-            let missing = || MergeError::LinkTarget {
-                layer: source.path.clone(),
-                target: show(target),
-            };
-            links.insert(id, found.ok_or_else(missing)?);
-        }
-    }
-    Ok(links)
-}
-
-/// A layer on its way into the merged tree.
-struct Moved<'a> {
-    merged: &'a mut Tree,
-    layer: &'a Tree,
-    links: HashMap<InodeId, InodeId>,
-    /// Where the layer's inodes are in the merged tree, so that hard links stay links.
-    ids: HashMap<InodeId, InodeId>,
-}
-
-impl Moved<'_> {
-    fn directories(&mut self) -> Result<(), MergeError> {
-        let mut pending = vec![(Tree::ROOT, Tree::ROOT)];
-        while let Some((below, above)) = pending.pop() {
-            let layer = self.layer;
-            let directory = layer
-                .directory(above)
-                .expect("only directories are pending");
-            self.enter(below, above, directory);
-            for (name, &child) in &directory.children {
-                let existing = self.merged.child(below, name);
-                let target = match &layer.get(child).kind {
-                    Kind::Whiteout => None,
-                    Kind::Directory(_) => {
-                        let target =
-                            match existing.filter(|&id| self.merged.directory(id).is_some()) {
-                                Some(id) => id,
-                                None => self.add(Inode {
-                                    meta: layer.get(child).meta.clone(),
-                                    kind: Kind::Directory(Directory::default()),
-                                })?,
-                            };
-                        pending.push((target, child));
-                        Some(target)
-                    }
-                    _ => Some(self.file(child)?),
-                };
-                let children = &mut self
-                    .merged
-                    .directory_mut(below)
-                    .expect("it was entered")
-                    .children;
-                match target {
-                    Some(target) => children.insert(name.clone(), target),
-                    None => children.remove(name),
-                };
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies what the layer says about a directory itself.
-    fn enter(&mut self, below: InodeId, above: InodeId, directory: &Directory) {
-        let inode = self.merged.get_mut(below);
-        if !directory.implied {
-            inode.meta = self.layer.get(above).meta.clone();
-        }
-        if let Kind::Directory(merged) = &mut inode.kind {
-            merged.implied = false;
-            if directory.opaque {
-                merged.children.clear();
-            }
-        }
-    }
-
-    /// The merged inode of a layer's file.
-    fn file(&mut self, id: InodeId) -> Result<InodeId, MergeError> {
-        if let Some(&known) = self.links.get(&id).or_else(|| self.ids.get(&id)) {
-            return Ok(known);
-        }
-        let moved = self.add(self.layer.get(id).clone())?;
-        self.ids.insert(id, moved);
-        Ok(moved)
-    }
-
-    fn add(&mut self, inode: Inode) -> Result<InodeId, MergeError> {
-        let full = WriteError::TooMany {
+fn put_on_top(merged: &mut Tree, tree: &Tree, layer: &LayerSource) -> Result<(), MergeError> {
+    apply(merged, tree).map_err(|fault| match fault {
+        Fault::LinkTarget(target) => MergeError::LinkTarget {
+            layer: layer.path.clone(),
+            target: show(&target),
+        },
+        Fault::TooManyInodes => WriteError::TooMany {
             what: "inodes",
             limit: MAX_INODES as u64,
-        };
-        Ok(self.merged.add(inode).ok_or(full)?)
-    }
+        }
+        .into(),
+    })
 }

@@ -18,8 +18,6 @@ const MAX_INLINE: u64 = BLOCK_SIZE / 2;
 /// An inode's place.
 pub(crate) struct Place {
     pub id: InodeId,
-    /// The directory that holds it (itself for the root), for "..".
-    pub parent: InodeId,
     /// Byte offset in the inode area.
     pub offset: u64,
     pub nlink: u32,
@@ -58,14 +56,14 @@ impl Plan {
             blocks: 0,
             has_chunks: false,
         };
-        plan.place(tree, Tree::ROOT, Tree::ROOT);
+        plan.place(tree, Tree::ROOT);
         let mut next = 0;
         while next < plan.places.len() {
             let id = plan.places[next].id;
             if let Some(directory) = tree.directory(id) {
                 for &child in directory.children.values() {
                     match plan.by_inode[child.index()] {
-                        UNPLACED => plan.place(tree, child, id),
+                        UNPLACED => plan.place(tree, child),
                         index => plan.places[index as usize].nlink += 1,
                     }
                 }
@@ -83,13 +81,12 @@ impl Plan {
         self.places[self.by_inode[id.index()] as usize].offset / INODE_SLOT
     }
 
-    fn place(&mut self, tree: &Tree, id: InodeId, parent: InodeId) {
+    fn place(&mut self, tree: &Tree, id: InodeId) {
         let inode = tree.get(id);
         let head = INODE_SIZE + xattr::body_size(&disk_xattrs(inode)) as u64;
         let (size, nlink) = measure(tree, inode);
         let mut place = Place {
             id,
-            parent,
             offset: self.inode_bytes,
             nlink,
             size,

@@ -12,7 +12,7 @@ use crate::write_error::{WriteError, show};
 pub(crate) const MAX_CHUNKS: u64 = 1 << 16;
 
 /// Largest chunk: the whole of the largest file.
-const MAX_CHUNK_BITS: u8 = 31;
+pub(crate) const MAX_CHUNK_BITS: u8 = 31;
 
 /// Chunks that hold data, as runs `[first chunk, end)`, for chunks of `1 << chunk_bits` blocks.
 pub(crate) struct Cut {

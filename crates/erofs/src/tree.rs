@@ -2,10 +2,11 @@
 //!
 //! A hard link is a second name of the same inode, so nothing here counts links; [`crate::plan`] does, at the end.
 
+mod resolve;
+
 use std::collections::BTreeMap;
 
 use crate::metadata::{Device, Metadata};
-use crate::path;
 
 /// Index of an inode in its [`Tree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,13 +39,25 @@ pub(crate) enum Kind {
     DeferredLink(Box<[u8]>),
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Directory {
+    /// The directory that holds it; the root holds itself.
+    pub parent: InodeId,
     pub children: BTreeMap<Box<[u8]>, InodeId>,
     /// Hides everything that lower layers have in this directory.
     pub opaque: bool,
-    /// Exists only because something below it does; a lower layer's metadata stays.
-    pub implied: bool,
+    pub presence: Presence,
+}
+
+/// Why a layer has a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Presence {
+    /// For what it hides only: where no lower layer has it, merging does not make it.
+    Passage,
+    /// Because something is below it: where a lower layer has it, that one's metadata stays.
+    Implied,
+    /// Because the layer names it.
+    Explicit,
 }
 
 /// A regular file's data: where it lies in piece number `piece`.
@@ -81,16 +94,12 @@ impl Tree {
 
     /// A tree of an implied root and nothing else.
     pub(crate) fn new() -> Self {
-        let directory = Directory {
-            implied: true,
-            ..Directory::default()
+        let root = Directory::new(Self::ROOT, Presence::Implied);
+        let root = Inode {
+            meta: Metadata::implied_directory(),
+            kind: Kind::Directory(root),
         };
-        Self {
-            inodes: vec![Inode {
-                meta: Metadata::implied_directory(),
-                kind: Kind::Directory(directory),
-            }],
-        }
+        Self { inodes: vec![root] }
     }
 
     /// Adds an inode that no directory names yet; `None` when there are [`MAX_INODES`].
@@ -137,14 +146,29 @@ impl Tree {
             .map(|(index, inode)| (InodeId(index as u32), inode))
     }
 
-    /// The inode at a path; symbolic links are not followed.
-    pub(crate) fn find(&self, path: &[u8]) -> Option<InodeId> {
-        path::names(path).try_fold(Self::ROOT, |directory, name| self.child(directory, name))
-    }
-
     /// The inode that a directory has under a name.
     pub(crate) fn child(&self, directory: InodeId, name: &[u8]) -> Option<InodeId> {
         self.directory(directory)?.children.get(name).copied()
+    }
+}
+
+impl Directory {
+    /// An empty directory.
+    pub(crate) fn new(parent: InodeId, presence: Presence) -> Self {
+        Self {
+            parent,
+            children: BTreeMap::new(),
+            opaque: false,
+            presence,
+        }
+    }
+}
+
+impl Run {
+    /// Whether chunk number `first` at `block` is the next of this run.
+    pub(crate) fn is_followed_by(&self, first: u64, block: u32, chunk_bits: u8) -> bool {
+        let next = u64::from(self.block) + (u64::from(self.count) << chunk_bits);
+        u64::from(self.first + self.count) == first && next == u64::from(block)
     }
 }
 

@@ -46,12 +46,12 @@ pub enum WriteError {
         reason: &'static str,
     },
     /// An entry lies below something that is not a directory in this layer.
-    #[error("{path} lies below {parent}, which is not a directory in this layer")]
+    #[error("{path} lies below a {name} that is not a directory in this layer")]
     NotADirectory {
         /// The entry.
         path: String,
-        /// The non-directory.
-        parent: String,
+        /// The name on the way that is no directory.
+        name: String,
     },
     /// A hard link to a directory.
     #[error("{path} is a hard link to the directory {target}")]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::layout::{XATTR_HEADER_SIZE, XattrEntry};
-use crate::tree::{Inode, Kind};
+use crate::tree::{Inode, Kind, Presence};
 use crate::write_error::{WriteError, show};
 
 /// Linux's `XATTR_NAME_MAX`, with the prefix.
@@ -30,7 +30,9 @@ const PREFIXES: [(u8, &[u8]); 5] = [
 
 /// Marks of our own on a layer's inodes. Names of this space never come from input and never leave a merge.
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
-pub(crate) const IMPLIED: &[u8] = b"trusted.overlay.implied";
+pub(crate) const PRESENCE: &[u8] = b"trusted.overlay.presence";
+pub(crate) const IMPLIED: &[u8] = b"implied";
+pub(crate) const PASSAGE: &[u8] = b"passage";
 pub(crate) const LINK: &[u8] = b"trusted.overlay.link";
 
 pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -95,9 +97,12 @@ pub(crate) fn disk_xattrs(inode: &Inode) -> Cow<'_, Xattrs> {
             if directory.opaque {
                 xattrs.to_mut().push((OPAQUE.to_vec(), b"y".to_vec()));
             }
-            if directory.implied {
-                xattrs.to_mut().push((IMPLIED.to_vec(), b"y".to_vec()));
-            }
+            let presence = match directory.presence {
+                Presence::Passage => PASSAGE,
+                Presence::Implied => IMPLIED,
+                Presence::Explicit => return xattrs,
+            };
+            xattrs.to_mut().push((PRESENCE.to_vec(), presence.to_vec()));
         }
         Kind::DeferredLink(target) => xattrs.to_mut().push((LINK.to_vec(), target.to_vec())),
         _ => {}

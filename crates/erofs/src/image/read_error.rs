@@ -92,6 +92,9 @@ pub enum ReadError {
         /// Links by the directories.
         found: u32,
     },
+    /// More bytes of metadata than the image is long.
+    #[error("nodes of the image share bytes")]
+    SharedBytes,
     /// More names than any image in use has.
     #[error("the image has more than {limit} names")]
     TooManyNames {
