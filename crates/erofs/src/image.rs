@@ -18,14 +18,17 @@ use crate::tree::Tree;
 pub use read_error::ReadError;
 use window::Windows;
 
-/// An EROFS image whose superblock has been checked.
+/// An EROFS image whose superblock and device table have been checked.
 pub struct Image {
     bytes: Windows,
     superblock: Superblock,
+    /// Blocks of the image and, behind them, of its extra devices.
+    data_blocks: u32,
 }
 
 impl Image {
-    /// Opens an image and checks its superblock, its checksum and that the file is as long as it says.
+    /// Opens an image and checks its superblock, its checksum, that the file is as long as it says, and its device
+    /// table.
     ///
     /// # Errors
     /// [`ReadError`], naming the field that is wrong.
@@ -35,11 +38,10 @@ impl Image {
         bytes.read(0, &mut block)?;
         let checked = &mut block[SUPERBLOCK_OFFSET as usize..];
         let superblock = Superblock::read_from_prefix(checked)
-            .map_err(|_| ReadError::Short { length: BLOCK_SIZE })?
+            .expect("a block is longer")
             .0;
         checked[4..8].fill(0);
-        let computed = crc32c(checked);
-        check_superblock(&superblock, computed)?;
+        check_superblock(&superblock, crc32c(checked))?;
         let blocks = superblock.blocks.get();
         if u64::from(blocks) * BLOCK_SIZE > bytes.length() {
             return Err(ReadError::Truncated {
@@ -47,18 +49,54 @@ impl Image {
                 length: bytes.length(),
             });
         }
-        Ok(Self { bytes, superblock })
+        let data_blocks = device_table(&mut bytes, &superblock)?;
+        Ok(Self {
+            bytes,
+            superblock,
+            data_blocks,
+        })
     }
 
-    /// Length of the image in blocks of 4 KiB.
+    /// Length of the image in blocks of 4 KiB, without extra devices.
     pub fn blocks(&self) -> u32 {
         self.superblock.blocks.get()
     }
 
+    /// Reads the whole tree and checks all of it. Returns the number of inodes.
+    ///
+    /// # Errors
+    /// [`ReadError`], naming the first node that is wrong.
+    pub fn check(&mut self) -> Result<u64, ReadError> {
+        Ok(self.tree(0)?.len() as u64)
+    }
+
     /// Reads the whole tree. `piece` is what its files' data are said to lie in.
     pub(crate) fn tree(&mut self, piece: u16) -> Result<Tree, ReadError> {
-        load::load(&mut self.bytes, &self.superblock, piece)
+        load::load(&mut self.bytes, &self.superblock, self.data_blocks, piece)
     }
+}
+
+/// Checks that the extra devices follow the image and each other without gaps. Returns where the last one ends.
+fn device_table(bytes: &mut Windows, superblock: &Superblock) -> Result<u32, ReadError> {
+    let mut end = superblock.blocks.get();
+    if superblock.feature_incompat.get() & INCOMPAT_DEVICE_TABLE == 0 {
+        return Ok(end);
+    }
+    let first = u64::from(superblock.device_slot.get());
+    for index in 0..superblock.extra_devices.get() {
+        let mut raw = [0; DEVICE_SLOT_SIZE as usize];
+        bytes.read((first + u64::from(index)) * DEVICE_SLOT_SIZE, &mut raw)?;
+        let slot = DeviceSlot::read_from_bytes(&raw).expect("sizes agree");
+        let next = end
+            .checked_add(slot.blocks.get())
+            .filter(|_| slot.uniaddr.get() == end);
+        end = next.ok_or(ReadError::Device {
+            index,
+            start: slot.uniaddr.get(),
+            expected: end,
+        })?;
+    }
+    Ok(end)
 }
 
 fn check_superblock(superblock: &Superblock, computed: u32) -> Result<(), ReadError> {

@@ -171,17 +171,23 @@ impl LayerWriter {
     pub fn hard_link(&mut self, path: &[u8], existing: &[u8]) -> Result<(), WriteError> {
         path::check(path)?;
         path::check(existing)?;
-        match self.tree.find(existing) {
-            Some(id) if self.tree.directory(id).is_some() => Err(WriteError::LinkToDirectory {
-                path: show(path),
-                target: show(existing),
-            }),
-            Some(id) if !matches!(self.tree.get(id).kind, Kind::Whiteout) => self.name(path, id),
-            _ => self.insert(
+        match self
+            .tree
+            .find(existing)
+            .map(|id| (id, &self.tree.get(id).kind))
+        {
+            Some((_, Kind::Directory(directory))) if directory.presence > Presence::Passage => {
+                Err(WriteError::LinkToDirectory {
+                    path: show(path),
+                    target: show(existing),
+                })
+            }
+            None | Some((_, Kind::Directory(_) | Kind::Whiteout)) => self.insert(
                 path,
                 Metadata::default(),
                 Kind::DeferredLink(existing.into()),
             ),
+            Some((id, _)) => self.name(path, id),
         }
     }
 

@@ -11,11 +11,17 @@ mod crc32c;
 mod data_area;
 mod directory;
 mod emit;
+#[cfg(test)]
+mod flat;
 mod image;
+#[cfg(test)]
+mod judge;
 mod layer;
 mod layout;
 mod merge;
 mod metadata;
+#[cfg(test)]
+mod model;
 mod path;
 mod plan;
 mod sparse;

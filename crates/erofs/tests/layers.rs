@@ -1,20 +1,10 @@
 //! The writer and the merger from outside, by their public interface.
 
+#[path = "../src/judge.rs"]
 mod judge;
 
-use std::fs::File;
-use std::path::Path;
-
 use cenote_erofs::*;
-
-fn create(path: &Path) -> File {
-    File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .unwrap()
-}
+use judge::create;
 
 fn meta(mode: u16) -> Metadata {
     Metadata {

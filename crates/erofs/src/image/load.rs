@@ -12,9 +12,10 @@ use crate::tree::{InodeId, Kind, MAX_INODES, Tree};
 pub(super) fn load(
     bytes: &mut Windows,
     superblock: &Superblock,
+    data_blocks: u32,
     piece: u16,
 ) -> Result<Tree, ReadError> {
-    let nodes = Nodes::new(bytes, superblock, piece);
+    let nodes = Nodes::new(bytes, superblock, data_blocks, piece);
     let loader = Loader {
         nodes,
         tree: Tree::new(),

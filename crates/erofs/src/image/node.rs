@@ -15,7 +15,7 @@ pub(super) struct Nodes<'a> {
     bytes: &'a mut Windows,
     /// Byte offset of node 0.
     meta: u64,
-    /// Blocks of the image.
+    /// Blocks that data may lie in: the image's and its extra devices'.
     blocks: u32,
     /// What the files' data are said to lie in.
     piece: u16,
@@ -45,13 +45,18 @@ pub(super) struct Content {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn new(bytes: &'a mut Windows, superblock: &Superblock, piece: u16) -> Self {
+    pub(super) fn new(
+        bytes: &'a mut Windows,
+        superblock: &Superblock,
+        blocks: u32,
+        piece: u16,
+    ) -> Self {
         let left = bytes.length();
         let meta = u64::from(superblock.meta_block.get()) * BLOCK_SIZE;
         Self {
             bytes,
             meta,
-            blocks: superblock.blocks.get(),
+            blocks,
             piece,
             left,
         }

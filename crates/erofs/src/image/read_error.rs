@@ -8,12 +8,6 @@ pub enum ReadError {
     /// The image file itself failed.
     #[error("cannot read the image: {0}")]
     Io(#[source] io::Error),
-    /// The file has no room for a superblock.
-    #[error("the image has {length} bytes, too few for a superblock")]
-    Short {
-        /// Its length in bytes.
-        length: u64,
-    },
     /// Not an EROFS image at all.
     #[error("not an EROFS image: its magic number is {found:#010x}")]
     NotErofs {
@@ -43,6 +37,18 @@ pub enum ReadError {
         blocks: u32,
         /// Length of the file in bytes.
         length: u64,
+    },
+    /// An extra device that does not start where the one before ends.
+    #[error(
+        "extra device {index} starts at block {start} instead of {expected}, or ends beyond all addresses"
+    )]
+    Device {
+        /// Its index in the device table.
+        index: u16,
+        /// Its start in blocks.
+        start: u32,
+        /// Where the one before ends.
+        expected: u32,
     },
     /// Metadata that would lie outside of the image.
     #[error("{length} bytes at {offset} lie outside of the image")]

@@ -1,10 +1,11 @@
-//! erofs-utils as the judge of images. They come from `scripts/fetch-erofs-utils`.
+//! For tests: erofs-utils as the judge of images. They come from `scripts/fetch-erofs-utils`.
 
 use std::env;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Panics with the judge's words unless `fsck.erofs` accepts the image and every byte of its files.
+/// Panics with the judge's words unless `fsck.erofs` accepts the image.
 pub fn fsck(image: &Path, devices: &[&Path]) {
     let mut fsck = Command::new(program("fsck.erofs"));
     fsck.args(
@@ -36,4 +37,14 @@ pub fn program(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// A new image file.
+pub fn create(path: &Path) -> File {
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .unwrap()
 }
