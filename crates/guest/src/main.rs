@@ -1,3 +1,5 @@
-//! PID 1 in the VM: mounts, launches, executes and reports.
+//! `/init` of the guest's initramfs.
 
-fn main() {}
+fn main() {
+    cenote_guest::init::run()
+}

@@ -130,7 +130,7 @@ pub enum FrameError {
         wanted: &'static str,
     },
     /// The payload is not a message of its kind.
-    #[error("the payload of a {kind:?} frame is malformed")]
+    #[error("the payload of a {kind:?} frame is malformed: {source}")]
     Malformed {
         /// The kind of the frame.
         kind: Kind,
@@ -147,7 +147,7 @@ pub enum FrameError {
     },
     /// Reading from or writing to the connection failed. `WouldBlock` from a non-blocking connection loses nothing:
     /// call again.
-    #[error("the connection failed")]
+    #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
 }
 

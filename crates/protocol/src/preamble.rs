@@ -53,7 +53,7 @@ pub enum HandshakeError {
         theirs: u32,
     },
     /// The connection failed or ended within the preamble.
-    #[error("the connection broke during the handshake")]
+    #[error("the connection broke during the handshake: {0}")]
     Io(#[from] io::Error),
 }
 
