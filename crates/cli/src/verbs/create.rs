@@ -1,0 +1,94 @@
+//! `cenote create`: make a container without starting it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cenote_sandbox::store::Error as StoreError;
+use cenote_sandbox::{Paths, Sandbox, Store, spec};
+use clap::Args;
+
+use super::container::ContainerFlags;
+use super::{fetch, rm};
+use crate::flags::env;
+use crate::flags::name::{self, Name};
+use crate::plan::Plan;
+
+/// Retries when a made-up name is taken.
+const NAME_ATTEMPTS: u32 = 1000;
+
+/// Make a container without starting it
+#[derive(Debug, Args)]
+#[command(override_usage = "cenote create [OPTIONS] IMAGE [COMMAND [ARG]...]")]
+pub struct Create {
+    #[command(flatten)]
+    container: ContainerFlags,
+}
+
+impl Create {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let plan = Plan::new(&self.container, &env::of_host())?;
+        let sandbox = create(&Paths::from_env()?, &self.container, &plan)?;
+        writeln!(io::stdout(), "{}", sandbox.id())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Fetches the image if need be and makes the sandbox.
+pub fn create(paths: &Paths, flags: &ContainerFlags, plan: &Plan) -> anyhow::Result<Sandbox> {
+    let cidfile = flags.cidfile.as_ref().map(|path| {
+        File::create_new(path)
+            .with_context(|| format!("cannot make the --cidfile {}", path.display()))
+    });
+    let mut cidfile = cidfile.transpose()?;
+    let images = cenote_image::Store::open(&paths.images())?;
+    let image = fetch::image(&images, flags.image())?;
+    // Until the sandbox is there, nothing else keeps the image from being removed.
+    let _lease = images.lease(&image)?;
+    let reference = image
+        .references
+        .first()
+        .map_or_else(|| image.id.to_string(), ToString::to_string);
+    let named = spec::Image {
+        reference,
+        id: image.id.to_string(),
+    };
+    let sandbox = with_name(&Store::open(paths)?, flags, |name| {
+        Ok(plan.spec(name, named.clone(), &image.config)?)
+    })?;
+    if let Some(file) = &mut cidfile {
+        file.write_all(sandbox.id().as_bytes())
+            .context("cannot write the --cidfile")?;
+    }
+    Ok(sandbox)
+}
+
+/// Creates the sandbox under the name that was given, or one that is free.
+fn with_name(
+    store: &Store,
+    flags: &ContainerFlags,
+    spec: impl Fn(String) -> anyhow::Result<spec::Spec>,
+) -> anyhow::Result<Sandbox> {
+    if let Some(Name(name)) = &flags.name {
+        if flags.replace {
+            match store.find(name) {
+                Err(StoreError::NotFound(_)) => {}
+                // An id that begins so is another container.
+                Ok(other) if other.spec().name != *name => {}
+                other => rm::remove(&other?, true)?,
+            }
+        }
+        return Ok(store.create(&spec(name.clone())?)?);
+    }
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    for attempt in 0..NAME_ATTEMPTS {
+        let Name(name) = name::generated(u64::from_ne_bytes(random), attempt);
+        match store.create(&spec(name)?) {
+            Err(StoreError::NameInUse { .. }) => {}
+            other => return Ok(other?),
+        }
+    }
+    anyhow::bail!("no free name found: give one with --name")
+}

@@ -1,0 +1,48 @@
+use super::*;
+
+#[test]
+fn kvm_in_all_its_states() {
+    assert_eq!(kvm(&Probe::Usable).verdict, Verdict::Good);
+    let group = Probe::NoPermission {
+        remedy: "join the group".to_owned(),
+    };
+    let states = [
+        Probe::Missing,
+        group,
+        Probe::Unusable {
+            why: "stopped".to_owned(),
+        },
+    ];
+    for (state, word) in states
+        .iter()
+        .zip(["kvm_intel", "join the group", "nested virtualization"])
+    {
+        let finding = kvm(state);
+        assert_eq!(finding.verdict, Verdict::Fair);
+        assert!(finding.remedy.unwrap().contains(word));
+    }
+}
+
+#[test]
+fn an_empty_data_folder_lacks_kernel_and_names_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let finding = kernel(&cenote_kernel::Store::new(folder.path()));
+    assert_eq!(finding.verdict, Verdict::Bad);
+    assert!(finding.remedy.unwrap().contains("cenote kernel install"));
+}
+
+#[test]
+fn another_processor_is_refused() {
+    assert_eq!(processor("x86_64").verdict, Verdict::Good);
+    assert_eq!(processor("aarch64").verdict, Verdict::Bad);
+}
+
+#[test]
+fn a_missing_tun_is_no_matter() {
+    assert_eq!(tun(Path::new("/nonexistent/tun")).verdict, Verdict::Good);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_bad() {
+    assert_eq!(space(Path::new("/nonexistent")).verdict, Verdict::Bad);
+}

@@ -1,0 +1,46 @@
+//! `cenote rm`: remove containers with everything they wrote.
+
+use std::process::ExitCode;
+
+use cenote_sandbox::Sandbox;
+use clap::Args;
+
+use super::sandbox;
+
+/// Remove containers with everything they wrote
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// End those that run first, at once; a container that does not exist is no error
+    #[arg(short, long)]
+    force: bool,
+    /// All containers
+    #[arg(short, long)]
+    all: bool,
+    /// Names or ids
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Rm {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let mut names = sandbox::named_or_all(self.containers, self.all, |_| true)?;
+        if self.force {
+            let store = sandbox::store()?;
+            names.retain(|name| {
+                !matches!(
+                    store.find(name),
+                    Err(cenote_sandbox::store::Error::NotFound(_))
+                )
+            });
+        }
+        sandbox::each(&names, |sandbox| remove(sandbox, self.force))
+    }
+}
+
+/// Removes one; `force` ends its machine first, which loses nothing that would not be removed anyway.
+pub fn remove(sandbox: &Sandbox, force: bool) -> anyhow::Result<()> {
+    if force {
+        sandbox.kill_machine()?;
+    }
+    Ok(sandbox.remove()?)
+}
