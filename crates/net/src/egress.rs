@@ -6,6 +6,7 @@
 //! fixed offsets of the Ethernet (IEEE 802.3) and IPv4 (RFC 791) headers are read, the same ones that passt reads.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ports::{Protocol, PublishedPort};
 use crate::settings::{FORWARDER, GATEWAY, PREFIX};
@@ -22,15 +23,21 @@ const PROTOCOL_UDP: u8 = 17;
 const FRAGMENT: u16 = 0x3fff;
 /// RFC 1035, section 4.2.
 const DNS_PORT: u16 = 53;
-const TCP_SYN: u8 = 0x02;
-const TCP_ACK: u8 = 0x10;
 
 /// The rules of one sandbox.
-#[derive(Clone, Debug)]
+///
+/// The gateway stands for the host's own side of published ports: an answer goes to its address. So it may be sent to
+/// from published ports only, and only to ports from which something came in before.
+#[derive(Debug)]
 pub(crate) struct Rules {
-    /// Guest ports that the host forwards connections to: their answers may go to the gateway.
     published: Vec<(Protocol, u16)>,
+    tcp_clients: Ports,
+    udp_clients: Ports,
 }
+
+/// A set of port numbers that only grows.
+#[derive(Debug)]
+struct Ports(Box<[AtomicU64; 1 << 10]>);
 
 /// Whether a guest may send to `address` at all (the sandbox's own network aside).
 ///
@@ -47,11 +54,28 @@ pub(crate) fn reachable(address: Ipv4Addr) -> bool {
 
 impl Rules {
     pub(crate) fn new(published: &[PublishedPort]) -> Self {
+        let published = published
+            .iter()
+            .map(|port| (port.protocol, port.guest))
+            .collect();
         Self {
-            published: published
-                .iter()
-                .map(|port| (port.protocol, port.guest))
-                .collect(),
+            published,
+            tcp_clients: Ports::new(),
+            udp_clients: Ports::new(),
+        }
+    }
+
+    /// Remembers who sends `frame` into the guest, if the guest may answer there.
+    pub(crate) fn observe(&self, frame: &[u8]) {
+        let Some(packet) =
+            ipv4_packet(frame).filter(|packet| packet.source == GATEWAY && packet.whole)
+        else {
+            return;
+        };
+        if let (Some(clients), Some(port)) =
+            (self.clients(packet.protocol), be16(packet.segment, 0))
+        {
+            clients.insert(port);
         }
     }
 
@@ -60,56 +84,97 @@ impl Rules {
         match be16(frame, 12) {
             // passt answers for every address but the guest's own; nothing of it leaves the host.
             Some(TYPE_ARP) => true,
-            Some(TYPE_IPV4) => frame
-                .get(ETHERNET_HEADER..)
-                .is_some_and(|packet| self.permit_packet(packet)),
+            Some(TYPE_IPV4) => ipv4_packet(frame).is_some_and(|packet| self.permit_packet(&packet)),
             _ => false,
         }
     }
 
-    fn permit_packet(&self, packet: &[u8]) -> bool {
-        let Some(header) = packet.first_chunk::<IPV4_HEADER>() else {
-            return false;
-        };
-        let header_length = usize::from(header[0] & 0x0f) * 4;
-        if header[0] >> 4 != 4 || header_length < IPV4_HEADER {
-            return false;
-        }
-        let destination = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
-        if reachable(destination) {
-            return true;
-        }
-        let whole = be16(packet, 6).is_some_and(|field| field & FRAGMENT == 0);
-        let Some(segment) = packet.get(header_length..).filter(|_| whole) else {
-            return false;
-        };
-        match destination {
-            FORWARDER => is_query(header[9], segment),
-            GATEWAY => self.is_answer(header[9], segment),
+    fn permit_packet(&self, packet: &Packet) -> bool {
+        match packet.destination {
+            destination if reachable(destination) => true,
+            FORWARDER => packet.whole && is_query(packet),
+            GATEWAY => packet.whole && self.is_answer(packet).unwrap_or(false),
             _ => false,
         }
     }
 
-    /// An answer to a connection that came in through a published port.
-    fn is_answer(&self, protocol: u8, segment: &[u8]) -> bool {
-        let Some(port) = be16(segment, 0) else {
-            return false;
+    /// Whether `packet` answers somebody who came in through a published port.
+    fn is_answer(&self, packet: &Packet) -> Option<bool> {
+        let (from, to) = (be16(packet.segment, 0)?, be16(packet.segment, 2)?);
+        let protocol = match packet.protocol {
+            PROTOCOL_TCP => Protocol::Tcp,
+            PROTOCOL_UDP => Protocol::Udp,
+            _ => return None,
         };
+        Some(
+            self.published.contains(&(protocol, from))
+                && self.clients(packet.protocol)?.contains(to),
+        )
+    }
+
+    fn clients(&self, protocol: u8) -> Option<&Ports> {
         match protocol {
-            PROTOCOL_TCP => {
-                let opens = segment
-                    .get(13)
-                    .is_none_or(|flags| flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
-                !opens && self.published.contains(&(Protocol::Tcp, port))
-            }
-            PROTOCOL_UDP => self.published.contains(&(Protocol::Udp, port)),
-            _ => false,
+            PROTOCOL_TCP => Some(&self.tcp_clients),
+            PROTOCOL_UDP => Some(&self.udp_clients),
+            _ => None,
         }
     }
 }
 
-fn is_query(protocol: u8, segment: &[u8]) -> bool {
-    matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP) && be16(segment, 2) == Some(DNS_PORT)
+impl Ports {
+    fn new() -> Self {
+        Self(Box::new([const { AtomicU64::new(0) }; 1 << 10]))
+    }
+
+    fn insert(&self, port: u16) {
+        let (word, bit) = self.place(port);
+        // Relaxed: the guest cannot answer before the frame has been passed on, which a socket orders.
+        word.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        let (word, bit) = self.place(port);
+        word.load(Ordering::Relaxed) & bit != 0
+    }
+
+    fn place(&self, port: u16) -> (&AtomicU64, u64) {
+        (&self.0[usize::from(port) / 64], 1 << (port % 64))
+    }
+}
+
+/// What the rules look at in an IPv4 packet.
+struct Packet<'a> {
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    /// No fragment: the ports stand in the segment.
+    whole: bool,
+    segment: &'a [u8],
+}
+
+/// The packet in `frame`, if there is one with a whole header.
+fn ipv4_packet(frame: &[u8]) -> Option<Packet<'_>> {
+    if be16(frame, 12) != Some(TYPE_IPV4) {
+        return None;
+    }
+    let bytes = frame.get(ETHERNET_HEADER..)?;
+    let header = bytes.first_chunk::<IPV4_HEADER>()?;
+    let header_length = usize::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || header_length < IPV4_HEADER {
+        return None;
+    }
+    Some(Packet {
+        source: Ipv4Addr::new(header[12], header[13], header[14], header[15]),
+        destination: Ipv4Addr::new(header[16], header[17], header[18], header[19]),
+        protocol: header[9],
+        whole: be16(header, 6)? & FRAGMENT == 0,
+        segment: bytes.get(header_length..)?,
+    })
+}
+
+fn is_query(packet: &Packet) -> bool {
+    matches!(packet.protocol, PROTOCOL_TCP | PROTOCOL_UDP)
+        && be16(packet.segment, 2) == Some(DNS_PORT)
 }
 
 fn in_own_network(address: Ipv4Addr) -> bool {

@@ -7,7 +7,6 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const SYN: u8 = 0x02;
-const SYN_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
 fn rules() -> Rules {
@@ -87,17 +86,42 @@ fn the_forwarder_takes_queries_only() {
     assert!(!rules().permit(&frame(forwarder, ICMP, 40_000, 53, 0)));
 }
 
+/// A frame into the guest, from the gateway's `port`.
+fn comes_in(protocol: u8, port: u16) -> Vec<u8> {
+    let mut frame = frame([10, 0, 2, 15], protocol, port, 80, SYN);
+    frame[26..30].copy_from_slice(&[10, 0, 2, 2]);
+    frame
+}
+
 #[test]
-fn the_gateway_takes_answers_of_published_ports_only() {
+fn the_gateway_takes_answers_of_published_ports_to_who_asked() {
     let gateway = [10, 0, 2, 2];
-    assert!(rules().permit(&frame(gateway, TCP, 80, 50_000, SYN_ACK)));
-    assert!(rules().permit(&frame(gateway, TCP, 80, 50_000, ACK)));
-    assert!(!rules().permit(&frame(gateway, TCP, 80, 22, SYN)));
-    assert!(!rules().permit(&frame(gateway, TCP, 81, 22, ACK)));
-    assert!(rules().permit(&frame(gateway, UDP, 53, 50_000, 0)));
-    assert!(!rules().permit(&frame(gateway, UDP, 54, 50_000, 0)));
-    assert!(!rules().permit(&frame(gateway, UDP, 80, 50_000, 0)));
-    assert!(!rules().permit(&frame(gateway, ICMP, 80, 50_000, 0)));
+    for (protocol, published, other) in [(TCP, 80, UDP), (UDP, 53, TCP)] {
+        let rules = rules();
+        let answer = frame(gateway, protocol, published, 50_000, SYN);
+        assert!(!rules.permit(&answer), "nobody has asked yet");
+        rules.observe(&comes_in(other, 50_000));
+        assert!(!rules.permit(&answer), "another protocol's port");
+        rules.observe(&comes_in(protocol, 50_000));
+        assert!(rules.permit(&answer));
+        assert!(!rules.permit(&frame(gateway, protocol, published, 50_001, SYN)));
+        assert!(!rules.permit(&frame(gateway, protocol, published + 1, 50_000, SYN)));
+        assert!(!rules.permit(&frame(gateway, other, published, 50_000, SYN)));
+        assert!(!rules.permit(&frame(gateway, ICMP, published, 50_000, SYN)));
+    }
+}
+
+#[test]
+fn only_the_gateway_makes_a_client() {
+    let rules = rules();
+    let mut elsewhere = comes_in(TCP, 50_000);
+    elsewhere[26..30].copy_from_slice(&[10, 0, 2, 3]);
+    rules.observe(&elsewhere);
+    let mut fragment = comes_in(TCP, 50_000);
+    fragment[ETHERNET_HEADER + 7] = 1;
+    rules.observe(&fragment);
+    rules.observe(&comes_in(TCP, 50_000)[..ETHERNET_HEADER + IPV4_HEADER + 1]);
+    assert!(!rules.permit(&frame([10, 0, 2, 2], TCP, 80, 50_000, ACK)));
 }
 
 #[test]
@@ -145,11 +169,12 @@ fn what_is_no_ipv4_stays_inside() {
 
 #[test]
 fn a_frame_that_is_cut_off_stays_inside() {
-    let valid = frame([10, 0, 2, 2], TCP, 80, 50_000, ACK);
-    for length in 0..ETHERNET_HEADER + IPV4_HEADER + 14 {
-        assert!(!rules().permit(&valid[..length]), "{length} bytes");
+    let query = frame([10, 0, 2, 3], UDP, 40_000, 53, 0);
+    let ports_end = ETHERNET_HEADER + IPV4_HEADER + 4;
+    for length in 0..ports_end {
+        assert!(!rules().permit(&query[..length]), "{length} bytes");
     }
-    assert!(rules().permit(&valid[..ETHERNET_HEADER + IPV4_HEADER + 14]));
+    assert!(rules().permit(&query[..ports_end]));
 }
 
 proptest! {

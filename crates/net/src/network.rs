@@ -97,10 +97,10 @@ pub fn start(
             "/etc/resolv.conf names no IPv4 resolver: names cannot be resolved in the sandbox"
         );
     }
-    let (process, ours, ports) = start_passt(passt, spec, log)?;
+    let settings = GuestSettings::new(&resolver);
+    let (process, ours, ports) = start_passt(passt, spec, settings.asks_forwarder(), log)?;
     let (guest_end, machine) = UnixStream::pair().map_err(StartError::Connect)?;
     let relay = Relay::start(machine, ours, Rules::new(&ports)).map_err(StartError::Connect)?;
-    let settings = GuestSettings::new(&resolver);
     Ok((
         Network {
             settings,
@@ -127,6 +127,7 @@ impl Network {
 fn start_passt(
     passt: &Command,
     spec: &NetworkSpec,
+    forward_dns: bool,
     log: &Path,
 ) -> Result<(Passt, UnixStream, Vec<PublishedPort>), StartError> {
     let (file, end) = passt::open_log(log).map_err(|source| StartError::Log {
@@ -136,7 +137,7 @@ fn start_passt(
     let mut attempt = 1;
     loop {
         let ports = Claim::new(&spec.ports)?.release();
-        let failure = match Passt::start(copy(passt), &ports, &file) {
+        let failure = match Passt::start(copy(passt), &ports, forward_dns, &file) {
             Ok((process, socket)) => return Ok((process, socket, ports)),
             Err(failure) => failure,
         };

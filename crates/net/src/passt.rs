@@ -49,17 +49,21 @@ pub(crate) enum Failure {
 impl Passt {
     /// Starts `command` with `ports` open, and waits until it answers on the returned socket.
     ///
+    /// With `forward_dns`, queries to [`FORWARDER`] go to the first resolver of the host's resolv.conf(5), which passt
+    /// reads itself, and what that resolver says seems to come from there; without it, the guest asks resolvers directly.
+    ///
     /// What passt prints goes to `log`. The process dies with the calling thread, and at the latest when the returned
     /// socket closes.
     pub(crate) fn start(
         mut command: Command,
         ports: &[PublishedPort],
+        forward_dns: bool,
         log: &File,
     ) -> Result<(Self, UnixStream), Failure> {
         let (ours, theirs) = UnixStream::pair().map_err(Failure::Socket)?;
         let output = || log.try_clone().map_err(Failure::Spawn);
         command
-            .args(arguments(ports))
+            .args(arguments(ports, forward_dns))
             .arg("--fd")
             .arg(theirs.as_raw_fd().to_string())
             .current_dir("/")
@@ -130,39 +134,38 @@ pub(crate) fn quote(mut log: &File, start: u64) -> String {
 /// Everything but the socket. passt takes the host's addresses, routes and MAC for the guest's unless told otherwise;
 /// all of them are told, and the interface that it would take them from is the loopback, which also a host without any
 /// network has.
-fn arguments(ports: &[PublishedPort]) -> Vec<String> {
-    let mut arguments: Vec<String> = [
-        "--foreground",
-        "--stderr",
-        "--quiet",
-        "--one-off",
-        "--ipv4-only",
-        "--no-map-gw",
-        "--no-dhcp",
-        "--interface",
-        "lo",
-    ]
-    .map(str::to_owned)
-    .into();
-    let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-    option("--address", GUEST.to_string());
-    option("--netmask", PREFIX.to_string());
-    option("--gateway", GATEWAY.to_string());
-    option(
-        "--mac-addr",
-        GATEWAY_MAC.map(|byte| format!("{byte:02x}")).join(":"),
-    );
-    option("--dns-forward", FORWARDER.to_string());
-    for port in ports {
-        let name = match port.protocol {
-            Protocol::Tcp => "--tcp-ports",
-            Protocol::Udp => "--udp-ports",
-        };
-        option(
-            name,
-            format!("{}/{}:{}", port.address, port.host, port.guest),
-        );
+fn arguments(ports: &[PublishedPort], forward_dns: bool) -> Vec<String> {
+    let mac = GATEWAY_MAC.map(|byte| format!("{byte:02x}")).join(":");
+    let mut arguments = vec![
+        "--foreground".to_owned(),
+        "--stderr".to_owned(),
+        "--quiet".to_owned(),
+        "--one-off".to_owned(),
+        "--ipv4-only".to_owned(),
+        "--no-dhcp".to_owned(),
+        "--interface=lo".to_owned(),
+        format!("--address={GUEST}"),
+        format!("--netmask={PREFIX}"),
+        format!("--gateway={GATEWAY}"),
+        format!("--mac-addr={mac}"),
+    ];
+    if forward_dns {
+        arguments.push(format!("--dns-forward={FORWARDER}"));
     }
+    // The rules keep the guest from the gateway. That passt keeps the gateway from the host's loopback as well is a
+    // second lock, but passt of 2023 then loses a guest's answers to datagrams from there.
+    if ports.iter().all(|port| port.protocol == Protocol::Tcp) {
+        arguments.push("--no-map-gw".to_owned());
+    }
+    arguments.extend(ports.iter().map(|port| {
+        let PublishedPort {
+            address,
+            host,
+            guest,
+            protocol,
+        } = port;
+        format!("--{protocol}-ports={address}/{host}:{guest}")
+    }));
     arguments
 }
 

@@ -23,11 +23,11 @@ fn a_program_that_ends_is_told_from_one_that_is_not_there() {
     let (log, start) = open_log(&folder.path().join("passt.log")).unwrap();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo it is broken >&2; exit 3", "passt"]);
-    let failure = Passt::start(command, &[], &log).unwrap_err();
+    let failure = Passt::start(command, &[], false, &log).unwrap_err();
     assert!(matches!(failure, Failure::Ended), "{failure:?}");
     assert_eq!(quote(&log, start), "it is broken");
 
-    let failure = Passt::start(Command::new("/nonexistent/passt"), &[], &log).unwrap_err();
+    let failure = Passt::start(Command::new("/nonexistent/passt"), &[], false, &log).unwrap_err();
     assert!(
         matches!(&failure, Failure::Spawn(error) if error.kind() == std::io::ErrorKind::NotFound),
         "{failure:?}"

@@ -32,7 +32,7 @@ pub(crate) struct Relay {
 
 #[derive(Debug, Error)]
 enum RelayError {
-    #[error("the virtual machine sent a frame of {0} bytes; at most {MAX_FRAME} are possible")]
+    #[error("a frame of {0} bytes was announced; at most {MAX_FRAME} are possible")]
     TooLong(usize),
     #[error("{0}")]
     Socket(#[from] io::Error),
@@ -46,9 +46,17 @@ impl Relay {
             sockets: Arc::clone(&sockets),
             threads: Vec::new(),
         };
-        let ends = Arc::clone(&sockets);
-        relay.spawn("net-out", move || outbound(&ends[0], &ends[1], &rules))?;
-        relay.spawn("net-in", move || inbound(&sockets[1], &sockets[0]))?;
+        let (ends, rules) = (Arc::clone(&sockets), Arc::new(rules));
+        let outbound = Arc::clone(&rules);
+        relay.spawn("net-out", move || {
+            carry(&ends[0], &ends[1], |frame| outbound.permit(frame))
+        })?;
+        relay.spawn("net-in", move || {
+            carry(&sockets[1], &sockets[0], |frame| {
+                rules.observe(frame);
+                true
+            })
+        })?;
         Ok(relay)
     }
 
@@ -91,32 +99,23 @@ fn close(sockets: &[UnixStream; 2]) {
     }
 }
 
-fn outbound(
-    mut machine: &UnixStream,
-    mut passt: &UnixStream,
-    rules: &Rules,
+/// Carries those frames that `permit` accepts, until one side closes.
+fn carry(
+    mut from: &UnixStream,
+    mut to: &UnixStream,
+    permit: impl Fn(&[u8]) -> bool,
 ) -> Result<(), RelayError> {
     let mut buffer = vec![0; BUFFER];
     let mut filled = 0;
     loop {
-        let count = ended(machine.read(&mut buffer[filled..]))?;
+        let count = ended(from.read(&mut buffer[filled..]))?;
         if count == 0 {
             return Ok(());
         }
         filled += count;
-        let used = permitted(&buffer[..filled], rules, |frames| passt.write_all(frames))?;
+        let used = permitted(&buffer[..filled], &permit, |frames| to.write_all(frames))?;
         buffer.copy_within(used..filled, 0);
         filled -= used;
-    }
-}
-
-fn inbound(mut passt: &UnixStream, mut machine: &UnixStream) -> Result<(), RelayError> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match ended(passt.read(&mut buffer))? {
-            0 => return Ok(()),
-            count => machine.write_all(&buffer[..count])?,
-        }
     }
 }
 
@@ -132,13 +131,13 @@ fn ended(read: io::Result<usize>) -> io::Result<usize> {
 /// returns how many bytes the whole frames take.
 fn permitted(
     stream: &[u8],
-    rules: &Rules,
+    permit: impl Fn(&[u8]) -> bool,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<usize, RelayError> {
     let (mut run, mut at) = (0, 0);
     while let Some(frame) = next_frame(&stream[at..])? {
         let end = at + LENGTH + frame.len();
-        if !rules.permit(frame) {
+        if !permit(frame) {
             if run < at {
                 write(&stream[run..at])?;
             }

@@ -26,10 +26,15 @@ fn framed(frame: &[u8]) -> Vec<u8> {
 
 fn carry(stream: &[u8]) -> Result<(usize, Vec<Vec<u8>>), RelayError> {
     let mut writes = Vec::new();
-    let used = permitted(stream, &Rules::new(&[]), |run| {
-        writes.push(run.to_vec());
-        Ok(())
-    })?;
+    let rules = Rules::new(&[]);
+    let used = permitted(
+        stream,
+        |frame| rules.permit(frame),
+        |run| {
+            writes.push(run.to_vec());
+            Ok(())
+        },
+    )?;
     Ok((used, writes))
 }
 

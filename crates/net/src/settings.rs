@@ -66,6 +66,11 @@ impl GuestSettings {
             search: resolver.search.clone(),
         }
     }
+
+    /// Whether the guest resolves names through [`FORWARDER`].
+    pub(crate) fn asks_forwarder(&self) -> bool {
+        self.nameservers.contains(&FORWARDER)
+    }
 }
 
 #[cfg(test)]
