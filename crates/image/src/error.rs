@@ -9,6 +9,8 @@ use crate::digest::Digest;
 use crate::layer::LayerError;
 use crate::manifest::ManifestError;
 use crate::reference::ReferenceError;
+use crate::registry::RegistryError;
+use crate::source::ArchiveError;
 
 /// The result of an operation on images.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -117,6 +119,12 @@ pub enum Error {
     /// The manifest, index or configuration is unusable.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// An OCI layout or an archive of images is unusable.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The registry did not give what was asked for.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// `busybox --list-full` did not work.
     #[error("{} is no usable static busybox: {problem}; install Debian's busybox-static or give the path of another", path.display())]
     Busybox {

@@ -8,8 +8,9 @@ mod convert;
 mod pax;
 mod pipeline;
 mod sparse;
-mod tar;
+pub(crate) mod tar;
 
+pub(crate) use compression::peek;
 pub use compression::{Compression, Unsupported};
 pub use convert::LayerError;
 pub use pipeline::{Expected, Limits, convert};

@@ -44,7 +44,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    fn check(&self, unpacked: u64, compressed: u64) -> Result<(), LayerError> {
+    /// Refuses `unpacked` bytes out of `compressed` ones if they are too many.
+    pub(crate) fn check(&self, unpacked: u64, compressed: u64) -> Result<(), LayerError> {
         if unpacked > self.layer_bytes {
             return Err(LayerError::TooLarge {
                 limit: self.layer_bytes,

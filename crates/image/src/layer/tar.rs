@@ -201,6 +201,11 @@ impl<R: Read> Archive<R> {
         self.end_mark
     }
 
+    /// Bytes between here and the next header.
+    pub fn unread(&self) -> u64 {
+        self.remaining + self.padding
+    }
+
     /// Bytes of the current entry's data that have not been read.
     pub(super) fn remaining(&self) -> u64 {
         self.remaining

@@ -24,7 +24,7 @@ use crate::layer::Limits;
 use crate::reference::Reference;
 
 pub(crate) use disk::Workspace;
-pub(crate) use install::Candidate;
+pub(crate) use install::{Candidate, LayerBlob, LayerBlobs};
 pub use lease::Lease;
 pub use sweep::Removed;
 
