@@ -113,6 +113,7 @@ pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, Serv
     };
     let backend = Arc::new(Mutex::new(Backend::new(device)));
     let hangup = socket.try_clone().map_err(thread_error)?;
+    let closing = socket.try_clone().map_err(thread_error)?;
     let mut requests = BackendReqHandler::from_stream(socket, Arc::clone(&backend));
     let run = move || {
         loop {
@@ -125,7 +126,11 @@ pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, Serv
                 ) => {
                     return Ok(());
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // The front-end would wait for an answer for ever. It fails only if that is gone already.
+                    let _ = closing.shutdown(Shutdown::Both);
+                    return Err(error);
+                }
             }
         }
     };
