@@ -52,6 +52,26 @@ pub enum Error {
         /// apt's words.
         said: String,
     },
+    /// The signed release file is past its date: an old state of the archive is being served.
+    #[error(
+        "the archive at {mirror} is out of date; check this machine's clock, or give another mirror with --mirror URI. apt said: {said}"
+    )]
+    Expired {
+        /// The mirror.
+        mirror: String,
+        /// apt's words.
+        said: String,
+    },
+    /// A file is not the one whose checksum was signed.
+    #[error(
+        "the mirror {mirror} served a file that does not have its signed checksum; try again later or give another mirror with --mirror URI. apt said: {said}"
+    )]
+    Mismatch {
+        /// The mirror.
+        mirror: String,
+        /// apt's words.
+        said: String,
+    },
     /// The mirror has no such suite.
     #[error(
         "the mirror {mirror} has no suite {suites}; give a complete Debian mirror with --mirror URI. apt said: {said}"
@@ -242,6 +262,11 @@ fn sources(mirror: &str, keyring: &Path, suites: &[&str]) -> Result<String, Erro
         }
     };
     check("mirror", mirror)?;
+    // apt leaves packages of a `file:` mirror where they are; with `copy:` they arrive like all others.
+    let copied = mirror
+        .strip_prefix("file:")
+        .map(|path| format!("copy:{path}"));
+    let mirror = copied.as_deref().unwrap_or(mirror);
     let keyring = keyring.to_string_lossy();
     check("keyring", &keyring)?;
     let mut lines = String::new();
@@ -270,6 +295,3 @@ fn debs(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     found.sort();
     Ok(found)
 }
-
-#[cfg(test)]
-mod tests;

@@ -77,3 +77,7 @@ fn compare_number(left: &str, right: &str) -> Ordering {
     let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
     left.len().cmp(&right.len()).then_with(|| left.cmp(right))
 }
+
+#[cfg(test)]
+#[path = "version_test.rs"]
+mod tests;

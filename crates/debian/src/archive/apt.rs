@@ -109,59 +109,85 @@ impl Apt {
 
     /// apt exits with 100 whatever went wrong: its words (in the C locale) tell what did.
     fn failure(&self, command: &str, said: &str, suites: &str) -> Error {
-        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let (mirror, suites) = (self.mirror.clone(), suites.to_owned());
+        let cause = cause(said);
         let said = shortened(said);
-        if has(&[
-            "NO_PUBKEY",
-            "BADSIG",
-            "EXPKEYSIG",
-            "REVKEYSIG",
-            "signatures were invalid",
-            "signatures couldn't be verified",
-            "Clearsigned file isn't valid",
-            "is not signed",
-            "Hash Sum mismatch",
-            "is not valid yet",
-            "is expired",
-        ]) {
-            Error::Signature {
+        match cause {
+            Some(Cause::Signature) => Error::Signature {
                 mirror,
                 keyring: self.keyring.clone(),
                 said,
-            }
-        } else if has(&[
-            "Could not resolve",
-            "Could not connect",
-            "Unable to connect",
-            "Connection failed",
-            "Connection timed out",
-            "Temporary failure",
-            "Network is unreachable",
-            "Could not handshake",
-        ]) {
-            Error::Unreachable { mirror, said }
-        } else if has(&["does not have a Release file", "File not found"]) {
-            Error::NoSuite {
+            },
+            Some(Cause::Expired) => Error::Expired { mirror, said },
+            Some(Cause::Mismatch) => Error::Mismatch { mirror, said },
+            Some(Cause::Unreachable) => Error::Unreachable { mirror, said },
+            Some(Cause::NoSuite) => Error::NoSuite {
                 mirror,
                 suites,
                 said,
-            }
-        } else if let Some(package) = said.split("Unable to locate package ").nth(1) {
-            Error::NoPackage {
-                suites,
-                package: package
-                    .split_whitespace()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned(),
-            }
-        } else {
-            Error::Apt {
+            },
+            Some(Cause::NoPackage(package)) => Error::NoPackage { suites, package },
+            None => Error::Apt {
                 command: command.to_owned(),
                 said,
-            }
+            },
         }
+    }
+}
+
+/// What apt's words mean.
+enum Cause {
+    Signature,
+    Expired,
+    Mismatch,
+    Unreachable,
+    NoSuite,
+    NoPackage(String),
+}
+
+/// Phrases of apt and of its methods. The order matters: whatever else goes wrong, a bad signature is what counts, and
+/// an unreachable mirror also "does not have a Release file".
+fn cause(said: &str) -> Option<Cause> {
+    const SIGNATURE: [&str; 8] = [
+        "NO_PUBKEY",
+        "BADSIG",
+        "EXPKEYSIG",
+        "REVKEYSIG",
+        "signatures were invalid",
+        "signatures couldn't be verified",
+        "Clearsigned file isn't valid",
+        "is not signed",
+    ];
+    const EXPIRED: [&str; 2] = ["is expired", "is not valid yet"];
+    const MISMATCH: [&str; 2] = ["Hash Sum mismatch", "File has unexpected size"];
+    const UNREACHABLE: [&str; 8] = [
+        "Could not resolve",
+        "Could not connect",
+        "Unable to connect",
+        "Connection failed",
+        "Connection timed out",
+        "Temporary failure",
+        "Network is unreachable",
+        "Could not handshake",
+    ];
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| said.contains(phrase));
+    if has(&SIGNATURE) {
+        Some(Cause::Signature)
+    } else if has(&EXPIRED) {
+        Some(Cause::Expired)
+    } else if has(&MISMATCH) {
+        Some(Cause::Mismatch)
+    } else if has(&UNREACHABLE) {
+        Some(Cause::Unreachable)
+    } else if has(&["does not have a Release file"]) {
+        Some(Cause::NoSuite)
+    } else {
+        let package = said
+            .split("Unable to locate package ")
+            .nth(1)?
+            .split_whitespace()
+            .next()?;
+        Some(Cause::NoPackage(package.to_owned()))
     }
 }
 
