@@ -162,3 +162,6 @@ pub(crate) fn blocks_for(size: u64) -> u64 {
 pub(crate) fn piece_length(length: u64) -> u64 {
     length.next_multiple_of(PIECE_ALIGNMENT)
 }
+
+#[cfg(test)]
+mod tests;

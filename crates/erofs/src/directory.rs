@@ -118,3 +118,6 @@ pub(crate) fn decode_block(block: &[u8]) -> Result<Vec<Entry<'_>>, &'static str>
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests;

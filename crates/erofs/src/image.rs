@@ -123,3 +123,6 @@ fn check_superblock(superblock: &Superblock, computed: u32) -> Result<(), ReadEr
         unknown => unsupported("incompatible features", unknown.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

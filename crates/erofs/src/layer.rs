@@ -55,7 +55,7 @@ impl LayerWriter {
     pub fn new(out: File) -> Result<Self, WriteError> {
         let data = DataArea::new(out, RESERVED_BLOCKS)?;
         Ok(Self {
-            tree: Tree::new(),
+            tree: Tree::new(Presence::Implied),
             data,
             chunks: 0,
             data_bytes: 0,
@@ -331,3 +331,6 @@ fn cannot_replace_root(path: &[u8]) -> WriteError {
         reason: "is the root, which can only be a directory",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::emit::{self, Target};
 use crate::image::{Image, ReadError};
 use crate::layout::{BLOCK_SIZE, DeviceSlot, HUGE_BLOCKS, MAX_BLOCKS};
 use crate::plan::Plan;
-use crate::tree::{MAX_INODES, Tree};
+use crate::tree::{MAX_INODES, Presence, Tree};
 use crate::write_error::{WriteError, show};
 
 /// Layers of one image. Registries and engines stop at 127; this bounds the memory for their trees.
@@ -111,7 +111,7 @@ pub fn merge(layers: &[LayerSource], out: File) -> Result<MergeSummary, MergeErr
     if length != 0 {
         return Err(WriteError::NotEmpty { length }.into());
     }
-    let mut merged = Tree::new();
+    let mut merged = Tree::new(Presence::Explicit);
     let mut lengths = Vec::with_capacity(layers.len());
     for (index, layer) in layers.iter().enumerate() {
         let (tree, blocks) = read(layer, index as u16)?;
@@ -200,3 +200,6 @@ fn put_on_top(merged: &mut Tree, tree: &Tree, layer: &LayerSource) -> Result<(),
         .into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

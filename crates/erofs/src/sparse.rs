@@ -11,7 +11,7 @@ use crate::write_error::{WriteError, show};
 /// Chunks of one file. Bounds the indexes to 256 KiB of metadata, whatever size a header of a few bytes claims.
 pub(crate) const MAX_CHUNKS: u64 = 1 << 16;
 
-/// Largest chunk: the whole of the largest file.
+/// What five bits of the chunk format can say.
 pub(crate) const MAX_CHUNK_BITS: u8 = 31;
 
 /// Chunks that hold data, as runs `[first chunk, end)`, for chunks of `1 << chunk_bits` blocks.
@@ -42,8 +42,10 @@ pub(crate) fn check(path: &[u8], size: u64, extents: &[(u64, u64)]) -> Result<()
 
 /// Chooses the chunk size for a checked map of a file of at most `MAX_BLOCKS` blocks.
 pub(crate) fn cut(size: u64, extents: &[(u64, u64)]) -> Cut {
+    let whole = blocks_for(size).max(1).next_power_of_two().ilog2() as u8;
+    let largest = whole.min(MAX_CHUNK_BITS);
     let single = stored_blocks(&runs(0, extents), 0, size);
-    let frugal = (0..=MAX_CHUNK_BITS)
+    let frugal = (0..=largest)
         .rev()
         .find(|&bits| stored_blocks(&runs(bits, extents), bits, size) <= single + single / 8)
         .unwrap_or(0);
@@ -83,3 +85,6 @@ fn runs(chunk_bits: u8, extents: &[(u64, u64)]) -> Vec<(u64, u64)> {
     }
     runs
 }
+
+#[cfg(test)]
+mod tests;

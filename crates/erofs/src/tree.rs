@@ -92,9 +92,9 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) const ROOT: InodeId = InodeId(0);
 
-    /// A tree of an implied root and nothing else.
-    pub(crate) fn new() -> Self {
-        let root = Directory::new(Self::ROOT, Presence::Implied);
+    /// A tree of a root and nothing else.
+    pub(crate) fn new(root: Presence) -> Self {
+        let root = Directory::new(Self::ROOT, root);
         let root = Inode {
             meta: Metadata::implied_directory(),
             kind: Kind::Directory(root),

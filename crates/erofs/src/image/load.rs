@@ -7,7 +7,7 @@ use super::{ReadError, Windows};
 use crate::directory::{Entry, decode_block};
 use crate::layout::{BLOCK_SIZE, Superblock};
 use crate::path::name_fault;
-use crate::tree::{InodeId, Kind, MAX_INODES, Tree};
+use crate::tree::{InodeId, Kind, MAX_INODES, Presence, Tree};
 
 pub(super) fn load(
     bytes: &mut Windows,
@@ -18,7 +18,7 @@ pub(super) fn load(
     let nodes = Nodes::new(bytes, superblock, data_blocks, piece);
     let loader = Loader {
         nodes,
-        tree: Tree::new(),
+        tree: Tree::new(Presence::Explicit),
         seen: HashMap::new(),
         queue: VecDeque::new(),
         names: 0,

@@ -27,7 +27,7 @@ fn link(target: &[u8]) -> Kind {
 
 /// `/usr/lib/f`, and links to `/usr/lib` of many kinds in `/`.
 fn sample() -> Sample {
-    let mut tree = Tree::new();
+    let mut tree = Tree::new(Presence::Explicit);
     let directory = |parent| Kind::Directory(Directory::new(parent, Presence::Explicit));
     let usr = add(&mut tree, Tree::ROOT, b"usr", directory(Tree::ROOT));
     let lib = add(&mut tree, usr, b"lib", directory(usr));
