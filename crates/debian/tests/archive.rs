@@ -107,7 +107,9 @@ fn a_release_file_changed_after_signing_is_refused() {
 #[test]
 fn the_signature_of_a_stranger_is_refused() {
     let repository = repository();
-    repository.sign_by_a_stranger();
+    let stranger = repository.path("stranger");
+    repository::make_key(&stranger);
+    repository.sign(&stranger, "");
     let error = refused(&archive(&repository), SUITE);
     assert!(matches!(error, Error::Signature { .. }), "{error}");
 }
@@ -152,7 +154,8 @@ fn a_package_changed_after_indexing_is_refused() {
 #[test]
 fn a_release_file_past_its_date_is_refused() {
     let repository = repository();
-    repository.sign("Valid-Until: Fri, 02 Jan 2026 00:00:00 UTC\n");
+    let expired = "Valid-Until: Fri, 02 Jan 2026 00:00:00 UTC\n";
+    repository.sign(&repository.gnupg(), expired);
     let error = refused(&archive(&repository), SUITE);
     assert!(matches!(error, Error::Expired { .. }), "{error}");
 }

@@ -6,14 +6,14 @@
 //!
 //! It knows nothing of virtual machines or images.
 
-mod bzimage;
+pub mod bzimage;
 pub mod command_line;
 mod cpio;
 mod initramfs;
 pub mod install;
-mod module;
-mod store;
-mod vmlinux;
+pub mod module;
+pub mod store;
+pub mod vmlinux;
 
 pub use initramfs::initramfs;
 pub use install::install;

@@ -52,23 +52,12 @@ impl Repository {
             fs::write(repository.path(&name), deb).unwrap();
         }
         fs::write(repository.index(), index).unwrap();
-        repository.sign("");
+        repository.sign(&repository.gnupg(), "");
         repository
     }
 
-    /// Writes the release file over the index as it is, with `extra` fields, and signs it.
-    pub fn sign(&self, extra: &str) {
-        self.sign_by(&self.gnupg(), extra);
-    }
-
-    /// The same, with a key that is not in the keyring.
-    pub fn sign_by_a_stranger(&self) {
-        let stranger = self.path("stranger");
-        make_key(&stranger);
-        self.sign_by(&stranger, "");
-    }
-
-    fn sign_by(&self, home: &Path, extra: &str) {
+    /// Writes the release file for the index as it is, with `extra` fields, signed by the key in `home`.
+    pub fn sign(&self, home: &Path, extra: &str) {
         let index = fs::read(self.index()).unwrap();
         let release = format!(
             "Origin: Test\nSuite: {0}\nCodename: {0}\nArchitectures: amd64\nComponents: main\n\
@@ -106,7 +95,8 @@ impl Repository {
         self.folder.path().join(inside)
     }
 
-    fn gnupg(&self) -> PathBuf {
+    /// The home of the key that is in the keyring.
+    pub fn gnupg(&self) -> PathBuf {
         self.path("gnupg")
     }
 }
@@ -127,7 +117,8 @@ impl Drop for Repository {
     }
 }
 
-fn make_key(home: &Path) {
+/// Makes a key in the new folder `home`.
+pub fn make_key(home: &Path) {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(home).unwrap();
     gpg(

@@ -1,1 +1,103 @@
+use std::fs;
 
+use super::{Error, ModuleRecord, Record, Store};
+use crate::module::Group;
+
+fn put(store: &Store, version: &str) {
+    let folder = store.folder().join(version);
+    fs::create_dir_all(&folder).unwrap();
+    let modules = vec![ModuleRecord {
+        name: "vsock".to_owned(),
+        group: Group::Vsock,
+        sha256: "00".to_owned(),
+    }];
+    let record = Record {
+        version: version.to_owned(),
+        packages: Vec::new(),
+        sha256: "00".to_owned(),
+        modules,
+    };
+    fs::write(
+        folder.join("kernel.json"),
+        serde_json::to_vec(&record).unwrap(),
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_newest_is_chosen_unless_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().join("kernels"));
+    assert!(matches!(store.choose(None), Err(Error::None)));
+    for version in [
+        "7.3.4+deb13-cloud-amd64",
+        "7.10.0+deb13-cloud-amd64",
+        "7.9.1+deb13-cloud-amd64",
+    ] {
+        put(&store, version);
+    }
+    let versions: Vec<String> = store
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|kernel| kernel.version)
+        .collect();
+    assert_eq!(
+        versions,
+        [
+            "7.10.0+deb13-cloud-amd64",
+            "7.9.1+deb13-cloud-amd64",
+            "7.3.4+deb13-cloud-amd64"
+        ]
+    );
+    assert_eq!(store.choose(None).unwrap().version, versions[0]);
+    assert_eq!(
+        store.choose(Some(&versions[2])).unwrap().version,
+        versions[2]
+    );
+    assert!(matches!(store.choose(Some("8.0")), Err(Error::Unknown(name)) if name == "8.0"));
+}
+
+#[test]
+fn paths_follow_from_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    put(&store, "7.3.4");
+    let kernel = store.choose(None).unwrap();
+    assert_eq!(kernel.vmlinux, folder.path().join("7.3.4/vmlinux"));
+    assert_eq!(
+        kernel.modules[0].path,
+        folder.path().join("7.3.4/modules/00-vsock.ko")
+    );
+}
+
+#[test]
+fn a_removed_kernel_is_gone_and_another_removal_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    put(&store, "7.3.4");
+    store.remove("7.3.4").unwrap();
+    assert_eq!(store.list().unwrap(), []);
+    assert!(matches!(store.remove("7.3.4"), Err(Error::Unknown(_))));
+}
+
+#[test]
+fn a_damaged_record_names_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    put(&store, "7.3.4");
+    let path = folder.path().join("7.3.4/kernel.json");
+    fs::write(&path, "{").unwrap();
+    assert!(matches!(store.list(), Err(Error::Record { path: named, .. }) if named == path));
+}
+
+#[test]
+fn what_a_killed_installation_left_is_not_listed_and_is_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    put(&store, "7.3.4");
+    fs::create_dir_all(folder.path().join(".new-abc/kernel")).unwrap();
+    assert_eq!(store.list().unwrap().len(), 1);
+    drop(cenote_debian::Lock::take(folder.path()).unwrap());
+    assert!(!folder.path().join(".new-abc").exists());
+}
