@@ -145,6 +145,7 @@ pub(crate) fn encode(xattrs: &Xattrs, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&[0; XATTR_HEADER_SIZE]);
     for (name, value) in xattrs {
+        let end = out.len() + entry_size(name, value);
         let (prefix, rest) = prefix_of(name).expect("accept() drops other names");
         let name_len = u8::try_from(rest.len()).expect("accept() bounds names");
         let value_size = u16::try_from(value.len())
@@ -160,8 +161,7 @@ pub(crate) fn encode(xattrs: &Xattrs, out: &mut Vec<u8>) {
         );
         out.extend_from_slice(rest);
         out.extend_from_slice(value);
-        let padding = out.len().next_multiple_of(4) - out.len();
-        out.extend_from_slice(&[0; 3][..padding]);
+        out.resize(end, 0);
     }
 }
 

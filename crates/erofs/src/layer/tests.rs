@@ -416,6 +416,30 @@ fn a_directory_of_100_000_entries() {
     assert!((0..100_000).all(|nth| flat.contains_key(&name(nth))));
 }
 
+/// More metadata than one write takes, at every alignment.
+#[test]
+fn metadata_of_several_megabytes() {
+    let value = |nth: usize| vec![b'v'; nth % 97];
+    let name = |nth: usize| format!("{nth}").into_bytes();
+    let (flat, _) = written(|layer| {
+        for nth in 0..20_000 {
+            let xattrs = vec![(b"user.odd".to_vec(), value(nth))];
+            layer
+                .symlink(
+                    &name(nth),
+                    Metadata { xattrs, ..meta() },
+                    &vec![b't'; nth % 103 + 1],
+                )
+                .unwrap();
+        }
+    });
+    for nth in 0..20_000 {
+        let entry = &flat[&name(nth)[..]];
+        assert_eq!(entry.meta.xattrs[0].1, value(nth));
+        assert_eq!(entry.what, What::Symlink(vec![b't'; nth % 103 + 1]));
+    }
+}
+
 #[test]
 fn files_above_4_gib() {
     const SIZE: u64 = (5 << 30) + 1;
