@@ -1,0 +1,38 @@
+# What a person does here; each target is a script in scripts/ that says at its top what it does.
+
+# Where `make install` puts things; DESTDIR goes in front, for packagers.
+PREFIX = /usr/local
+DESTDIR =
+
+.PHONY: help build demo test lint install soak bench
+
+help:
+	@sed -n 's/^\(# \)\(make [a-z]*:.*\)/\2/p' Makefile
+
+# make build:   build the program, target/x86_64-unknown-linux-gnu/release/cenote
+build:
+	@scripts/build
+
+# make demo:    from a fresh Debian 12 to a container in a virtual machine (YES=1 does not ask)
+demo:
+	@YES='$(YES)' scripts/demo
+
+# make test:    install what the tests need, and run all of them
+test:
+	@scripts/test
+
+# make lint:    formatting and clippy
+lint:
+	@scripts/lint
+
+# make install: the program, its manual pages and completions, below DESTDIR and PREFIX
+install:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
+
+# make soak:    many lives and sudden deaths of sandboxes; takes an hour
+soak:
+	@scripts/soak
+
+# make bench:   the figures that the documents quote, each from a program in bench/
+bench:
+	@scripts/bench
