@@ -4,10 +4,11 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{AtFlags, CWD, SeekFrom};
 
 /// Below this ext4 has no room for its own structures and a journal.
 const MIN_SIZE: u64 = 16 << 20;
@@ -56,11 +57,13 @@ fn at(path: &Path) -> impl Fn(io::Error) -> Error {
     }
 }
 
-/// Formats beside and renames, so that whoever comes at the same time finds a whole template or none.
+/// Formats a file without a name and then names it: whoever comes at the same time finds a whole template or none, and
+/// nothing is left of a process that is killed.
 fn format(template: &Path, size: u64) -> Result<(), Error> {
     let folder = template.parent().unwrap_or(Path::new("."));
-    let beside = tempfile::NamedTempFile::new_in(folder).map_err(at(folder))?;
-    beside.as_file().set_len(size).map_err(at(beside.path()))?;
+    let unnamed = tempfile::tempfile_in(folder).map_err(at(folder))?;
+    unnamed.set_len(size).map_err(at(template))?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), unnamed.as_raw_fd());
     let output = Command::new("mke2fs")
         .env("PATH", search_path())
         .args([
@@ -70,7 +73,7 @@ fn format(template: &Path, size: u64) -> Result<(), Error> {
             "-E",
             "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
         ])
-        .arg(beside.path())
+        .arg(&path)
         .stdin(Stdio::null())
         .output()
         .map_err(Error::Missing)?;
@@ -79,10 +82,11 @@ fn format(template: &Path, size: u64) -> Result<(), Error> {
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         ));
     }
-    beside
-        .persist(template)
-        .map_err(|error| at(template)(error.error))?;
-    Ok(())
+    match rustix::fs::linkat(CWD, path, CWD, template, AtFlags::SYMLINK_FOLLOW) {
+        // Somebody was faster, with the same content.
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(at(template)(error.into())),
+    }
 }
 
 /// The search path with the folders that hold system programs, which a user's own path often leaves out.

@@ -12,7 +12,7 @@ use crate::json;
 use crate::paths::Paths;
 use crate::spec::Spec;
 use crate::state::State;
-use crate::store::{Error as StoreError, io_error};
+use crate::store::{Error as StoreError, REMOVING, io_error};
 
 /// Digits of an id that listings show and that name the runtime folder.
 const SHORT: usize = 12;
@@ -153,7 +153,10 @@ impl Sandbox {
     pub(crate) fn delete(&self) -> Result<(), StoreError> {
         self.remove_runtime()?;
         // Renamed first: from that moment no listing shows it half gone.
-        let gone = self.paths.sandboxes().join(format!(".gone-{}", self.id));
+        let gone = self
+            .paths
+            .sandboxes()
+            .join(format!("{REMOVING}{}", self.id));
         match fs::rename(self.folder(), &gone) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(io_error(self.folder()))?,
@@ -241,7 +244,7 @@ fn flock(file: &File, how: FlockOperation) -> io::Result<()> {
     }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -9,12 +9,17 @@ use rustix::fs::FlockOperation;
 
 use crate::json;
 use crate::paths::Paths;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, remove_if_there};
 use crate::spec::Spec;
 use crate::state::State;
 
 /// A name longer than this does not fit a host name, which it becomes part of in listings and logs.
 const MAX_NAME: usize = 63;
+
+/// How the folders begin that are not sandboxes yet, or not any more.
+pub(crate) const MAKING: &str = ".new-";
+pub(crate) const REMOVING: &str = ".gone-";
+const HALF: [&str; 2] = [MAKING, REMOVING];
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +86,7 @@ impl Store {
     pub fn create(&self, spec: &Spec) -> Result<Sandbox, Error> {
         check_name(&spec.name)?;
         let _lock = self.lock()?;
+        self.sweep()?;
         if let Some(other) = self
             .list()?
             .into_iter()
@@ -93,7 +99,7 @@ impl Store {
         }
         let id = new_id();
         let folder = self.paths.sandboxes().join(&id);
-        let beside = self.paths.sandboxes().join(format!(".new-{id}"));
+        let beside = self.paths.sandboxes().join(format!("{MAKING}{id}"));
         let failed = io_error(beside.clone());
         let made = DirBuilder::new()
             .mode(0o700)
@@ -150,6 +156,24 @@ impl Store {
         }
         found.sort_by_key(|sandbox| (sandbox.created(), sandbox.id().to_owned()));
         Ok(found)
+    }
+
+    /// Clears what processes that were killed left half made or half removed. The caller holds the store's lock, under
+    /// which every sandbox is made.
+    fn sweep(&self) -> Result<(), Error> {
+        let folder = self.paths.sandboxes();
+        let failed = io_error(folder.clone());
+        for entry in fs::read_dir(&folder).map_err(&failed)? {
+            let entry = entry.map_err(&failed)?;
+            let name = entry.file_name();
+            if HALF
+                .iter()
+                .any(|half| name.as_encoded_bytes().starts_with(half.as_bytes()))
+            {
+                remove_if_there(&entry.path()).map_err(io_error(entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Held while names are compared and given away.

@@ -128,3 +128,20 @@ fn a_broken_specification_hides_one_sandbox_and_no_other() {
         .collect();
     assert_eq!(names, ["whole"]);
 }
+
+#[test]
+fn what_killed_processes_left_half_made_or_half_removed_is_cleared() {
+    let (folder, store) = store();
+    let sandboxes = folder.path().join("data/sandboxes");
+    for half in [".new-1", ".gone-2"] {
+        std::fs::create_dir(sandboxes.join(half)).unwrap();
+        std::fs::write(sandboxes.join(half).join("disk.raw"), "x").unwrap();
+    }
+    let made = store.create(&spec("next")).unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(sandboxes)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, [".lock", made.id()]);
+}
