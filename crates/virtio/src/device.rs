@@ -59,7 +59,7 @@ pub struct Activation {
 pub enum ActivateError {
     /// A system call for the worker's thread, epoll or event descriptors failed.
     #[error(
-        "cannot start the {device} device: {call} failed; check the limits on open files and threads"
+        "cannot start the {device} device: {call}: {source}; check the limits on open files and threads"
     )]
     Resources {
         /// Name of the device.

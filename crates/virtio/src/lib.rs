@@ -14,3 +14,6 @@ pub mod memory;
 pub mod queue;
 pub mod vhost_user;
 pub mod vsock;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -30,6 +30,12 @@ pub enum MemoryError {
         /// Length in bytes.
         len: u64,
     },
+    /// The memory is there, but a page of it cannot be touched, such as one beyond the end of the file behind it.
+    #[error("{len} bytes of guest memory cannot be touched; the file behind them became shorter")]
+    Gone {
+        /// Length of the request in bytes.
+        len: u64,
+    },
     /// Fewer bytes are in the span list than the request needs.
     #[error("the guest's buffer holds {have} bytes where {need} are needed")]
     TooShort {
@@ -233,3 +239,6 @@ impl Data<'_> {
         message
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,3 +240,6 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

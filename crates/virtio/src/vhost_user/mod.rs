@@ -13,6 +13,9 @@
 //!
 //! Only regions of shared memory files become the device's RAM. Others that a front-end may announce (image files below
 //! virtio-pmem) are left out, so that no buffer address makes the device write into a file of the host.
+//!
+//! The guest is a stranger, the front-end is not quite: it is trusted not to make its memory files shorter while the
+//! device runs, which would end this process by a signal. QEMU's memfd is sealed against that.
 
 mod backend;
 mod regions;
@@ -33,7 +36,7 @@ use crate::device::Device;
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// The thread could not be started.
-    #[error("cannot start a thread for the {device} device; check the limit on threads")]
+    #[error("cannot start a thread for the {device} device: {source}; check the limit on threads")]
     Thread {
         /// Name of the device.
         device: &'static str,
@@ -41,7 +44,7 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The front-end sent what the protocol or the device does not allow.
-    #[error("the VMM that uses the {device} device broke the vhost-user protocol")]
+    #[error("the VMM that uses the {device} device broke the vhost-user protocol: {source}")]
     Protocol {
         /// Name of the device.
         device: &'static str,
@@ -145,3 +148,6 @@ pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, Serv
         thread: Some(thread),
     })
 }
+
+#[cfg(test)]
+mod tests;

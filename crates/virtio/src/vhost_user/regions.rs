@@ -109,6 +109,14 @@ fn is_memory_file(file: &File) -> bool {
 fn map(region: &VhostUserMemoryRegion, file: File) -> Result<Arc<GuestRegionMmap>, ProtocolError> {
     let refuse = |error: io::Error| ProtocolError::ReqHandlerError(error);
     let size = usize::try_from(region.memory_size).map_err(|_| ProtocolError::InvalidParam)?;
+    // Touching a page beyond the end of the file would be a signal, not an error.
+    let end = region.mmap_offset.checked_add(region.memory_size);
+    let len = file.metadata().map_err(refuse)?.len();
+    if end.is_none_or(|end| len < end) {
+        return Err(ProtocolError::InvalidOperation(
+            "a memory region is longer than its file",
+        ));
+    }
     let mapping = MmapRegion::from_file(FileOffset::new(file, region.mmap_offset), size)
         .map_err(|error| refuse(io::Error::other(error)))?;
     GuestRegionMmap::new(mapping, GuestAddress(region.guest_phys_addr))

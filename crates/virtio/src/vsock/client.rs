@@ -13,7 +13,7 @@ const MAX_ANSWER: usize = 64;
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// Nobody serves the socket: the sandbox is not running.
-    #[error("cannot connect to the sandbox's socket {}; is it running?", path.display())]
+    #[error("cannot connect to the sandbox's socket {}: {source}; is it running?", path.display())]
     Socket {
         /// The socket.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum ConnectError {
         answer: String,
     },
     /// Talking to the device failed.
-    #[error("cannot talk to the sandbox's socket {}", path.display())]
+    #[error("cannot talk to the sandbox's socket {}: {source}", path.display())]
     Io {
         /// The socket.
         path: PathBuf,

@@ -265,14 +265,14 @@ impl Connection {
         let mut data = memory.data(spans, skip, u64::from(len), false)?;
         match data.send_to(stream.as_fd()) {
             Ok(sent) => Ok(sent as u32),
-            Err(error) => self.send_failed(&error).map(|()| 0),
+            Err(error) => self.send_failed(&error, len).map(|()| 0),
         }
     }
 
-    fn send_failed(&mut self, error: &io::Error) -> Result<(), Fault> {
+    fn send_failed(&mut self, error: &io::Error, len: u32) -> Result<(), Fault> {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => self.writable = false,
-            Some(libc::EFAULT) => return Err(MemoryError::OutOfRange { addr: 0, len: 0 }.into()),
+            Some(libc::EFAULT) => return Err(MemoryError::Gone { len: len.into() }.into()),
             _ => self.host_takes_no_more(),
         }
         Ok(())
@@ -429,10 +429,7 @@ impl Connection {
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN) => self.readable = false,
                 Some(libc::EFAULT) => {
-                    return Err(MemoryError::OutOfRange {
-                        addr: 0,
-                        len: limit,
-                    });
+                    return Err(MemoryError::Gone { len: limit });
                 }
                 _ => {
                     self.host_gone = true;

@@ -117,3 +117,6 @@ impl Credit {
         self.announced != self.forwarded && (self.received - self.announced).0 > self.buf_alloc / 2
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The device as a transport sees it: identity, configuration space, and a worker behind it.
 
+use std::path::PathBuf;
+
 use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
 
 use super::muxer::Muxer;
@@ -24,13 +26,27 @@ pub struct Vsock {
 impl Vsock {
     /// Binds the host's socket and starts the worker.
     pub fn new(spec: &VsockSpec) -> Result<Self, VsockError> {
+        Self::start(spec, false)
+    }
+
+    /// A device that takes the place of the one that was saved as `state`, on another host socket. Its connections are
+    /// not restored; the guest is told so.
+    pub fn restore(state: &VsockState, socket: PathBuf) -> Result<Self, VsockError> {
+        let spec = VsockSpec {
+            guest_cid: state.guest_cid,
+            socket,
+        };
+        Self::start(&spec, true)
+    }
+
+    fn start(spec: &VsockSpec, restored: bool) -> Result<Self, VsockError> {
         if !GUEST_CIDS.contains(&spec.guest_cid) {
             return Err(VsockError::ReservedCid {
                 cid: spec.guest_cid,
             });
         }
         let muxer = Muxer::bind(spec)?;
-        let worker = Worker::start(muxer).map_err(|source| VsockError::SetUp {
+        let worker = Worker::start(muxer, restored).map_err(|source| VsockError::SetUp {
             path: spec.socket.clone(),
             source,
         })?;
@@ -60,13 +76,13 @@ impl Device for Vsock {
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
         let config = self.guest_cid.to_le_bytes();
-        for (position, byte) in (offset..).zip(data) {
-            *byte = usize::try_from(position)
-                .ok()
-                .and_then(|p| config.get(p))
-                .copied()
-                .unwrap_or(0);
-        }
+        data.fill(0);
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| config.get(offset..))
+            .unwrap_or_default();
+        let len = rest.len().min(data.len());
+        data[..len].copy_from_slice(&rest[..len]);
     }
 
     fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
@@ -101,3 +117,6 @@ impl Device for Vsock {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,12 +37,11 @@ pub fn read(stream: impl AsFd) -> Greeting {
             Greeting::Invalid
         };
     };
-    let Some(port) = parse(&seen[..end]) else {
-        return Greeting::Invalid;
-    };
-    // The bytes were just seen, so that all of them come at once.
-    match recv(&stream, &mut line[..=end], RecvFlags::DONTWAIT) {
-        Ok((_, taken)) if taken == end + 1 => Greeting::Port(port),
+    let port = parse(&seen[..end]);
+    // The bytes were just seen, so that all of them come at once. A wrong line is taken as well: closing the socket with
+    // bytes unread would be an error to the client, behind the answer.
+    match (port, recv(&stream, &mut line[..=end], RecvFlags::DONTWAIT)) {
+        (Some(port), Ok((_, taken))) if taken == end + 1 => Greeting::Port(port),
         _ => Greeting::Invalid,
     }
 }
@@ -54,3 +53,6 @@ fn parse(line: &[u8]) -> Option<u32> {
     }
     str::from_utf8(digits).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ pub enum VsockError {
         limit: usize,
     },
     /// The socket could not be bound.
-    #[error("cannot listen on {}; if nothing uses it, remove it", path.display())]
+    #[error("cannot listen on {}: {source}; if nothing uses it, remove it", path.display())]
     Bind {
         /// The path.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum VsockError {
         source: io::Error,
     },
     /// The thread, epoll or permissions of the socket could not be set up.
-    #[error("cannot set up the socket {}; check the limits on open files and threads", path.display())]
+    #[error("cannot set up the socket {}: {source}; check the limits on open files and threads", path.display())]
     SetUp {
         /// The path.
         path: PathBuf,
@@ -82,3 +82,8 @@ pub enum VsockError {
         source: io::Error,
     },
 }
+
+#[cfg(test)]
+pub(crate) mod fake_driver;
+#[cfg(test)]
+mod tests;

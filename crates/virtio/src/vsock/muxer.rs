@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::connection::{Connection, Phase, Ports};
@@ -62,6 +63,8 @@ pub struct Muxer {
     listener: UnixListener,
     accepting: bool,
     epoll: OwnedFd,
+    /// Given up for a moment when there are no more descriptors.
+    spare: Option<OwnedFd>,
     pub(super) connections: HashMap<Id, Connection>,
     pub(super) by_ports: HashMap<Ports, Id>,
     next_id: u64,
@@ -113,6 +116,7 @@ impl Muxer {
             listener,
             accepting: true,
             epoll,
+            spare: Some(eventfd(0, EventfdFlags::CLOEXEC)?),
             connections: HashMap::new(),
             by_ports: HashMap::new(),
             next_id: 0,
@@ -196,11 +200,23 @@ impl Muxer {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "vsock: cannot take a connection; raise the limit on open files");
-                    break;
+                    if !self.turn_away() {
+                        break;
+                    }
                 }
             }
         }
         self.listen(false);
+    }
+
+    /// Out of descriptors: hangs up on the next client, with the descriptor that is kept for this, so that it does not
+    /// wait for a turn that may never come. Returns whether that was possible.
+    fn turn_away(&mut self) -> bool {
+        drop(self.spare.take());
+        let client = self.listener.accept();
+        drop(client);
+        self.spare = eventfd(0, EventfdFlags::CLOEXEC).ok();
+        self.spare.is_some()
     }
 
     /// Whether new host clients are taken: not while a limit is reached, or epoll would report them without end.

@@ -23,6 +23,10 @@ use crate::queue::{Ring, RingError, RingPosition};
 const RX: usize = 0;
 /// Index of the ring with packets of the guest.
 const TX: usize = 1;
+/// Index of the ring with buffers for events.
+const EVENT: usize = 2;
+/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET`: all connections are gone and the context id may be another (section 5.10.6.7).
+const TRANSPORT_RESET: u32 = 0;
 /// epoll number of the command bell.
 const COMMAND: u64 = MAX_TOKEN + 1;
 /// epoll number of the first ring's doorbell; the others follow.
@@ -55,7 +59,10 @@ pub struct WorkerGone;
 
 impl Worker {
     /// Starts the thread.
-    pub fn start(muxer: Muxer) -> io::Result<Self> {
+    ///
+    /// `restored` says that the guest knows connections that this device does not: it is told as soon as it offers an
+    /// event buffer.
+    pub fn start(muxer: Muxer, restored: bool) -> io::Result<Self> {
         let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
         epoll::add(
             muxer.epoll(),
@@ -69,6 +76,7 @@ impl Worker {
             rings: Rings::new(),
             inbox,
             bell: Arc::clone(&bell),
+            transport_reset_due: restored,
         };
         let thread = thread::Builder::new()
             .name("vsock".into())
@@ -127,6 +135,7 @@ struct Service {
     rings: Rings,
     inbox: Receiver<Command>,
     bell: Arc<OwnedFd>,
+    transport_reset_due: bool,
 }
 
 impl Service {
@@ -224,6 +233,14 @@ impl Service {
 
     /// One round over the rings. Returns whether there is more to do without waiting.
     fn serve_rings(&mut self) -> bool {
+        if self.transport_reset_due {
+            let mut told = false;
+            self.serve(EVENT, |_, ring| {
+                told = Self::tell_transport_reset(ring)?;
+                Ok(false)
+            });
+            self.transport_reset_due = !told;
+        }
         let more_from = self.serve(TX, Self::take);
         let more_to = self.serve(RX, |muxer, ring| {
             let filled = muxer.fill(ring, QUOTA)?;
@@ -251,6 +268,29 @@ impl Service {
                 let _ = epoll::delete(self.muxer.epoll(), ring.doorbell());
                 *slot = None;
                 false
+            }
+        }
+    }
+
+    /// Puts a transport reset into an event buffer. Returns whether there was one.
+    fn tell_transport_reset(ring: &mut Ring) -> Result<bool, RingError> {
+        let memory = ring.memory().clone();
+        loop {
+            match ring.pop()? {
+                Some(Ok(chain)) => {
+                    let event = TRANSPORT_RESET.to_le_bytes();
+                    let told = memory.copy_in(chain.writable(), 0, &event);
+                    ring.push(chain, if told.is_ok() { event.len() as u32 } else { 0 })?;
+                    ring.notify()?;
+                    if told.is_ok() {
+                        return Ok(true);
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "vsock: an unusable event buffer is given back");
+                }
+                None if ring.arm()? => {}
+                None => return Ok(false),
             }
         }
     }
