@@ -34,6 +34,8 @@ enum Command {
     Rm(verbs::rm::Rm),
     #[command(subcommand)]
     Image(verbs::image::Image),
+    Pull(verbs::image::pull::Pull),
+    Load(verbs::image::load::Load),
     Import(verbs::image::import::Import),
     Images(verbs::image::ls::Ls),
     Rmi(verbs::image::rm::Rm),
@@ -68,6 +70,8 @@ impl Cli {
             Command::Stop(verb) => verb.run(),
             Command::Rm(verb) => verb.run(),
             Command::Image(verb) => verb.run(),
+            Command::Pull(verb) => verb.run(),
+            Command::Load(verb) => verb.run(),
             Command::Import(verb) => verb.run(),
             Command::Images(verb) => verb.run(),
             Command::Rmi(verb) => verb.run(),

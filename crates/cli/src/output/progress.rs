@@ -1,9 +1,94 @@
-//! News about long work, on standard error.
+//! News about long work, on standard error: bars on a terminal, plain lines elsewhere.
 
-use std::io::{self, Write};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use cenote_image::{Digest, Progress};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::flags::size::Size;
 
 /// Says in one line what is about to take a while.
 pub fn announce(text: &str) {
     // Nobody is left to read it, so nobody misses it.
     let _ = writeln!(io::stderr(), "cenote: {text}");
+}
+
+/// How the layers of an image arrive, as suits standard error.
+pub fn of_layers(quiet: bool) -> Box<dyn Progress> {
+    match (quiet, io::stderr().is_terminal()) {
+        (true, _) => Box::new(cenote_image::Silent),
+        (false, true) => Box::new(Bars::default()),
+        (false, false) => Box::new(Lines::default()),
+    }
+}
+
+/// One bar for each layer.
+#[derive(Debug, Default)]
+struct Bars {
+    all: MultiProgress,
+    layers: Mutex<HashMap<Digest, ProgressBar>>,
+}
+
+impl Bars {
+    fn with(&self, layer: &Digest, act: impl FnOnce(&ProgressBar)) {
+        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = layers.get(layer) {
+            act(bar);
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn layer_started(&self, layer: &Digest, size: u64) {
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:30} {bytes:>10} of {total_bytes} {msg}");
+        let bar = ProgressBar::new(size).with_prefix(layer.short());
+        let bar = style
+            .map(|style| bar.clone().with_style(style))
+            .unwrap_or(bar);
+        let bar = self.all.add(bar);
+        self.layers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(*layer, bar);
+    }
+
+    fn layer_advanced(&self, layer: &Digest, bytes: u64) {
+        self.with(layer, |bar| bar.inc(bytes));
+    }
+
+    fn layer_finished(&self, layer: &Digest) {
+        self.with(layer, |bar| bar.finish_with_message("done"));
+    }
+}
+
+/// One line at the beginning and the end of each layer.
+#[derive(Debug, Default)]
+struct Lines {
+    arriving: Mutex<HashSet<Digest>>,
+}
+
+impl Progress for Lines {
+    fn layer_started(&self, layer: &Digest, size: u64) {
+        self.arriving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(*layer);
+        announce(&format!("layer {}: {}", layer.short(), Size(size)));
+    }
+
+    fn layer_finished(&self, layer: &Digest) {
+        let arrived = self
+            .arriving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(layer);
+        announce(&format!(
+            "layer {}: {}",
+            layer.short(),
+            if arrived { "done" } else { "is here already" }
+        ));
+    }
 }

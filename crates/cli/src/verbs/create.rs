@@ -43,7 +43,7 @@ pub fn create(paths: &Paths, flags: &ContainerFlags, plan: &Plan) -> anyhow::Res
     });
     let mut cidfile = cidfile.transpose()?;
     let images = cenote_image::Store::open(&paths.images())?;
-    let image = fetch::image(&images, flags.image())?;
+    let image = fetch::image(&images, flags.image(), flags.pull, flags.quiet)?;
     // Until the sandbox is there, nothing else keeps the image from being removed.
     let _lease = images.lease(&image)?;
     let reference = image

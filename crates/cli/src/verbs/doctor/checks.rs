@@ -23,6 +23,7 @@ pub fn all(paths: &Paths) -> Vec<Finding> {
         tool(&tools, Kind::Passt),
         kernel(&cenote_kernel::Store::new(paths.kernels())),
         tun(Path::new("/dev/net/tun")),
+        namespaces(Path::new("/proc/sys"), rustix::process::geteuid().is_root()),
         space(&paths.data),
     ]
 }
@@ -141,6 +142,42 @@ fn tun(device: &Path) -> Finding {
                 device.display()
             ),
         ),
+    }
+}
+
+/// passt shuts itself into a user namespace, which some systems keep from ordinary users.
+fn namespaces(sys: &Path, is_root: bool) -> Finding {
+    let switches = [
+        (
+            "user/max_user_namespaces",
+            "0",
+            "user.max_user_namespaces=10000",
+        ),
+        (
+            "kernel/unprivileged_userns_clone",
+            "0",
+            "kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+    ];
+    let is = |name: &str, off: &str| {
+        std::fs::read_to_string(sys.join(name)).is_ok_and(|value| value.trim() == off)
+    };
+    match switches.iter().find(|(name, off, _)| is(name, off)) {
+        Some((_, _, setting)) if !is_root => {
+            let remedy = format!("`sudo sysctl -w {setting}`, or run with --network none");
+            lacking(
+                "userns",
+                Verdict::Fair,
+                "user namespaces are off for ordinary users, and passt needs one",
+                remedy,
+            )
+        }
+        _ => good("userns", "user namespaces can be made"),
     }
 }
 

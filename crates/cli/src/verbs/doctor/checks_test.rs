@@ -43,6 +43,26 @@ fn a_missing_tun_is_no_matter() {
 }
 
 #[test]
+fn user_namespaces_by_each_switch() {
+    let sys = tempfile::tempdir().unwrap();
+    std::fs::create_dir(sys.path().join("kernel")).unwrap();
+    let switch = sys
+        .path()
+        .join("kernel/apparmor_restrict_unprivileged_userns");
+    assert_eq!(namespaces(sys.path(), false).verdict, Verdict::Good);
+    std::fs::write(&switch, "1\n").unwrap();
+    let finding = namespaces(sys.path(), false);
+    assert_eq!(finding.verdict, Verdict::Fair);
+    assert!(
+        finding
+            .remedy
+            .unwrap()
+            .contains("kernel.apparmor_restrict_unprivileged_userns=0")
+    );
+    assert_eq!(namespaces(sys.path(), true).verdict, Verdict::Good);
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_bad() {
     assert_eq!(space(Path::new("/nonexistent")).verdict, Verdict::Bad);
 }

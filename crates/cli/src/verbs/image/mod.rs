@@ -3,8 +3,10 @@
 pub mod build_base;
 pub mod import;
 pub mod inspect;
+pub mod load;
 pub mod ls;
 pub mod prune;
+pub mod pull;
 pub mod rm;
 
 use std::process::ExitCode;
@@ -19,9 +21,11 @@ pub enum Image {
     BuildBase(build_base::BuildBase),
     Import(import::Import),
     Inspect(inspect::Inspect),
+    Load(load::Load),
     #[command(visible_alias = "list")]
     Ls(ls::Ls),
     Prune(prune::Prune),
+    Pull(pull::Pull),
     Rm(rm::Rm),
 }
 
@@ -31,8 +35,10 @@ impl Image {
             Image::BuildBase(verb) => verb.run(),
             Image::Import(verb) => verb.run(),
             Image::Inspect(verb) => verb.run(),
+            Image::Load(verb) => verb.run(),
             Image::Ls(verb) => verb.run(),
             Image::Prune(verb) => verb.run(),
+            Image::Pull(verb) => verb.run(),
             Image::Rm(verb) => verb.run(),
         }
     }
