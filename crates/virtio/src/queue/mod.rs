@@ -5,6 +5,8 @@
 //! ended: a broken one is given back unserved instead of being taken for a short one.
 
 mod chain;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

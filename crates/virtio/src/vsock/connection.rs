@@ -163,6 +163,12 @@ impl Connection {
         !self.backlog.is_empty()
     }
 
+    /// How many bytes of the guest's wait for the host.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// What epoll saw on the host's socket.
     pub fn note_events(&mut self, readable: bool, writable: bool, ending: bool, gone: bool) {
         self.readable |= readable || ending || gone;

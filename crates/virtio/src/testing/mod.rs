@@ -19,6 +19,8 @@
 //! It can also lie: [`Driver::describe`] writes any descriptor, [`Driver::publish`] offers any head, and the memory is
 //! open for writing.
 
+mod choices;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,6 +31,8 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
+
+pub use choices::Choices;
 
 use crate::device::{Activation, Interrupt};
 use crate::memory::Memory;
@@ -300,6 +304,11 @@ impl Driver {
             .write_obj(head.to_le(), GuestAddress(slot))
             .expect("RAM for the ring");
         self.set_available(self.next_avail.wrapping_add(1));
+    }
+
+    /// How many chains were offered so far, modulo 2^16.
+    pub fn offered(&self) -> u16 {
+        self.next_avail
     }
 
     /// Sets the index of the available ring.

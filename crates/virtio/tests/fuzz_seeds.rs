@@ -1,0 +1,79 @@
+//! Replays the seeds of the fuzz targets, and random inputs, without a fuzzer.
+
+use std::fs;
+use std::path::Path;
+
+use cenote_virtio::queue::fuzz::rings;
+use cenote_virtio::vsock::fuzz::packets;
+use proptest::prelude::*;
+
+fn replay(target: &str, play: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/seeds")
+        .join(target);
+    let seeds: Vec<_> = fs::read_dir(&folder)
+        .expect("the folder of seeds")
+        .map(|seed| seed.unwrap().path())
+        .collect();
+    assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
+    for seed in seeds {
+        println!("{}", seed.display());
+        play(&fs::read(seed).unwrap());
+    }
+}
+
+#[test]
+fn vsock_seeds() {
+    replay("vsock_packets", packets);
+}
+
+#[test]
+fn ring_seeds() {
+    replay("virtio_rings", rings);
+}
+
+/// Plays in which the steps are likely to meet: the letters of the steps and small numbers.
+fn likely() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        3 => prop::sample::select(b"acdefgprwmmmm".to_vec()),
+        3 => 0u8..16,
+        1 => any::<u8>(),
+    ];
+    prop::collection::vec(byte, 0..600)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn likely_plays(data in likely()) {
+        packets(&data);
+    }
+
+    #[test]
+    fn any_play(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        packets(&data);
+    }
+
+    #[test]
+    fn any_ring(data in prop::collection::vec(any::<u8>(), 0..8300)) {
+        rings(&data);
+    }
+
+    /// Descriptors that are mostly sound, so that chains get long.
+    #[test]
+    fn likely_ring(
+        descriptors in prop::collection::vec((0u64..0x10000, 0u32..200, 0u16..8, 0u16..40), 0..40),
+        index in 0u16..40,
+    ) {
+        let mut data = vec![5];
+        data.extend(index.to_le_bytes());
+        for (addr, len, flags, next) in descriptors {
+            data.extend(addr.to_le_bytes());
+            data.extend(len.to_le_bytes());
+            data.extend(flags.to_le_bytes());
+            data.extend(next.to_le_bytes());
+        }
+        rings(&data);
+    }
+}
