@@ -65,7 +65,7 @@ pub enum ServeError {
 pub struct Handle {
     name: &'static str,
     /// Keeps the device until the handle goes: what the guest sent last may still be on its way to the host.
-    backend: Arc<Mutex<Backend>>,
+    _backend: Arc<Mutex<Backend>>,
     socket: UnixStream,
     thread: Option<JoinHandle<Result<(), ProtocolError>>>,
 }
@@ -76,19 +76,14 @@ impl Handle {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        let result = match thread.join() {
+        match thread.join() {
             Ok(Ok(())) => Ok(()),
             Ok(Err(source)) => Err(ServeError::Protocol {
                 device: self.name,
                 source,
             }),
             Err(_) => Err(ServeError::Panicked { device: self.name }),
-        };
-        self.backend
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .frontend_gone();
-        result
+        }
     }
 
     /// Hangs up on the front-end and waits until nothing of its memory is touched any more.
@@ -117,25 +112,17 @@ pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, Serv
     let backend = Arc::new(Mutex::new(Backend::new(device)));
     let hangup = socket.try_clone().map_err(thread_error)?;
     let closing = socket.try_clone().map_err(thread_error)?;
-    let mut requests = BackendReqHandler::from_stream(socket, Arc::clone(&backend));
+    let serving = Arc::clone(&backend);
     let run = move || {
-        loop {
-            match requests.handle_request() {
-                Ok(()) => {}
-                Err(
-                    ProtocolError::Disconnected
-                    | ProtocolError::PartialMessage
-                    | ProtocolError::SocketBroken(_),
-                ) => {
-                    return Ok(());
-                }
-                Err(error) => {
-                    // The front-end would wait for an answer for ever. It fails only if that is gone already.
-                    let _ = closing.shutdown(Shutdown::Both);
-                    return Err(error);
-                }
-            }
-        }
+        let mut requests = BackendReqHandler::from_stream(socket, Arc::clone(&serving));
+        let result = answer_all(&mut requests);
+        // After a refused request the front-end would wait for an answer for ever. Fails only if it is gone already.
+        let _ = closing.shutdown(Shutdown::Both);
+        serving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .frontend_gone();
+        result
     };
     let thread = thread::Builder::new()
         .name(format!("vhost-user-{name}"))
@@ -143,10 +130,25 @@ pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, Serv
         .map_err(thread_error)?;
     Ok(Handle {
         name,
-        backend,
+        _backend: backend,
         socket: hangup,
         thread: Some(thread),
     })
+}
+
+/// Answers the front-end until it goes away, or sends what must be refused.
+fn answer_all(requests: &mut BackendReqHandler<Mutex<Backend>>) -> Result<(), ProtocolError> {
+    loop {
+        match requests.handle_request() {
+            Ok(()) => {}
+            Err(
+                ProtocolError::Disconnected
+                | ProtocolError::PartialMessage
+                | ProtocolError::SocketBroken(_),
+            ) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
