@@ -136,6 +136,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same attempt may succeed later: the registry or the connection failed, not the image.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Error::Registry(_)
+                | Error::Layer {
+                    source: LayerError::Blob(_),
+                    ..
+                }
+        )
+    }
+
     /// For `map_err`: what was tried on which file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io {

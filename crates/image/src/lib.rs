@@ -23,6 +23,7 @@ mod registry;
 mod source;
 mod store;
 
+pub use cenote_erofs::{MergeError, WriteError};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, Result};
 pub use import::ImportOptions;

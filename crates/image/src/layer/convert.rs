@@ -25,10 +25,10 @@ pub enum LayerError {
     #[error(transparent)]
     Write(WriteError),
     /// The blob itself cannot be read.
-    #[error("cannot read the layer's blob")]
+    #[error("cannot read the layer's blob: {0}")]
     Blob(#[source] io::Error),
     /// The compressed stream is broken.
-    #[error("the layer's {name} stream is broken")]
+    #[error("the layer's {name} stream is broken: {source}")]
     Decompress {
         /// The compression.
         name: &'static str,

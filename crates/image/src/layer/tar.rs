@@ -27,7 +27,7 @@ pub(super) const MAX_XATTR_VALUE: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The stream itself failed: the network, the disk, or the compression around the archive.
-    #[error("cannot read the archive")]
+    #[error("cannot read the archive: {0}")]
     Read(#[source] io::Error),
     /// The stream ends inside of an entry, or without the two blocks of zeros that end an archive.
     #[error(

@@ -66,7 +66,23 @@ impl Store {
     ) -> Result<Image> {
         let files = self.files_of(&candidate.manifest.config.digest, &candidate.config);
         // From here on no file that the image needs can vanish, nor can a lock file that others wait for.
-        let _lease = self.hold(None, files.into_iter())?;
+        let lease = self.hold(None, files.into_iter())?;
+        let installed = self.install_held(candidate, layers, source, progress);
+        drop(lease);
+        // What a broken connection has finished is of use to the next attempt; the rest of a refused image is not.
+        if matches!(&installed, Err(error) if !error.is_interruption()) {
+            self.sweep_if_idle()?;
+        }
+        installed
+    }
+
+    fn install_held(
+        &self,
+        candidate: &Candidate,
+        layers: &[LayerBlob],
+        source: &dyn LayerBlobs,
+        progress: &dyn Progress,
+    ) -> Result<Image> {
         let missing = self.missing(layers, progress);
         self.check_space(&missing)?;
         let workspace = self.workspace()?;

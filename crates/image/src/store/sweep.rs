@@ -85,6 +85,14 @@ impl Store {
             .any(|lease| lease.image == Some(image.id)))
     }
 
+    /// Removes garbage now, unless another process is about to make or remove something.
+    pub(super) fn sweep_if_idle(&self) -> Result<()> {
+        if let Some(_exclusive) = self.try_lock_exclusive()? {
+            self.sweep()?;
+        }
+        Ok(())
+    }
+
     /// Removes every file that neither a manifest nor a lease names. The caller holds the store's lock alone.
     fn sweep(&self) -> Result<u64> {
         self.clear_dead()?;

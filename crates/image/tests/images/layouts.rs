@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::support::{Fixture, layered, skopeo};
+use crate::tree;
 use cenote_image::{Error, Image, Silent, Source, Store};
 
 fn load(store: &Store, source: &str) -> Result<Vec<Image>, Error> {
@@ -60,4 +61,19 @@ fn a_name_that_a_layout_does_not_have_is_an_error_that_lists_those_it_has() {
         "{error}"
     );
     fixture.assert_empty();
+}
+
+#[test]
+fn the_merged_tree_is_what_umoci_unpacks() {
+    let fixture = Fixture::new();
+    let layout = fixture.path("three");
+    let umoci = layered(&layout, "v1");
+    let bundle = fixture.path("unpacked");
+    umoci.unpack("v1", &bundle);
+    let [image] = &load(&fixture.store, &format!("oci:{}", text(&layout))).unwrap()[..] else {
+        panic!("one image in, one image out");
+    };
+    let theirs = tree::read(&bundle.join("rootfs"));
+    assert!(theirs.len() > 20, "the test has a tree to compare");
+    tree::assert_equal(&tree::extract(image, &fixture.path("extracted")), &theirs);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -131,36 +131,109 @@ impl Umoci {
 pub fn layered(layout: &Path, name: &str) -> Umoci {
     let umoci = Umoci::new(layout, name);
     umoci.layer(name, |root| {
-        fs::create_dir_all(root.join("etc/conf.d")).unwrap();
-        fs::create_dir_all(root.join("replaced/by/file")).unwrap();
-        fs::create_dir_all(root.join("emptied")).unwrap();
-        fs::write(root.join("etc/kept"), "kept\n").unwrap();
-        fs::write(root.join("etc/changed"), "before\n").unwrap();
-        fs::write(root.join("etc/removed"), "removed\n").unwrap();
-        fs::write(root.join("emptied/old"), "old\n").unwrap();
-        fs::write(root.join("big"), vec![7; 3 << 20]).unwrap();
-        fs::write(root.join("setuid"), "#!/bin/sh\n").unwrap();
-        fs::set_permissions(root.join("setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
-        symlink("../etc/kept", root.join("link")).unwrap();
+        let path = |name: &str| root.join(name);
+        fs::create_dir_all(path("etc/conf.d")).unwrap();
+        fs::create_dir_all(path("replaced/by/file")).unwrap();
+        fs::create_dir_all(path("emptied/deep")).unwrap();
+        fs::write(path("etc/kept"), "kept\n").unwrap();
+        fs::write(path("etc/changed"), "before\n").unwrap();
+        fs::write(path("etc/removed"), "removed\n").unwrap();
+        fs::write(path("emptied/deep/old"), "old\n").unwrap();
+        fs::write(path("big"), vec![7; 3 << 20]).unwrap();
+        fs::write(path("empty"), "").unwrap();
+        fs::write(path("lib-1"), "linked\n").unwrap();
+        fs::hard_link(path("lib-1"), path("lib-2")).unwrap();
+        symlink("../etc/kept", path("link")).unwrap();
+        symlink("/nowhere/at/all", path("dangling")).unwrap();
+        fs::write(path("setuid"), "#!/bin/sh\n").unwrap();
+        set_mode(&path("setuid"), 0o4755);
+        let sparse = fs::File::create(path("sparse")).unwrap();
+        sparse.write_all_at(b"in the middle", 5 << 20).unwrap();
+        sparse.set_len(9 << 20).unwrap();
+        let long = path("long").join("d".repeat(120)).join("e".repeat(120));
+        fs::create_dir_all(&long).unwrap();
+        fs::write(long.join("\u{e4}\u{4e2d}".repeat(40)), "a long name\n").unwrap();
+        set_xattr(&path("etc/kept"), "user.binary", b"a=b\nc\0d");
+        let old = rustix::fs::Timespec {
+            tv_sec: 1_000_000_000,
+            tv_nsec: 123_456_789,
+        };
+        set_mtime(&path("etc/kept"), old);
+        as_root(root);
     });
     umoci.layer(name, |root| {
-        fs::write(root.join("etc/changed"), "after\n").unwrap();
-        fs::remove_file(root.join("etc/removed")).unwrap();
-        fs::remove_dir_all(root.join("replaced")).unwrap();
-        fs::write(root.join("replaced"), "now a file\n").unwrap();
-        fs::remove_dir_all(root.join("emptied")).unwrap();
-        fs::create_dir(root.join("emptied")).unwrap();
-        fs::write(root.join("emptied/new"), "new\n").unwrap();
-        fs::hard_link(root.join("etc/kept"), root.join("etc/conf.d/linked")).unwrap();
+        let path = |name: &str| root.join(name);
+        fs::write(path("etc/changed"), "after\n").unwrap();
+        fs::remove_file(path("etc/removed")).unwrap();
+        fs::remove_dir_all(path("replaced")).unwrap();
+        fs::write(path("replaced"), "now a file\n").unwrap();
+        fs::remove_dir_all(path("emptied")).unwrap();
+        fs::create_dir(path("emptied")).unwrap();
+        fs::write(path("emptied/new"), "new\n").unwrap();
+        // Of the layer below.
+        fs::hard_link(path("lib-1"), path("etc/conf.d/linked")).unwrap();
+        set_mode(&path("big"), 0o600);
+        fs::remove_file(path("link")).unwrap();
+        fs::create_dir(path("link")).unwrap();
+        fs::write(path("link/inside"), "a folder replaces a link\n").unwrap();
     });
     umoci.layer(name, |root| {
-        fs::remove_file(root.join("link")).unwrap();
-        fs::create_dir(root.join("link")).unwrap();
-        fs::write(root.join("link/inside"), "a folder replaces a link\n").unwrap();
-        fs::create_dir(root.join("tmp")).unwrap();
-        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        let path = |name: &str| root.join(name);
+        fs::create_dir(path("tmp")).unwrap();
+        set_mode(&path("tmp"), 0o1777);
+        fs::remove_file(path("lib-2")).unwrap();
+        fs::write(path("etc/removed"), "back again\n").unwrap();
+        fs::remove_dir_all(path("long")).unwrap();
+        set_xattr(&path("etc"), "user.of-a-folder", b"x");
     });
     umoci
+}
+
+/// What only root can make: owners, devices, capabilities.
+fn as_root(root: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    std::os::unix::fs::chown(root.join("etc/changed"), Some(1000), Some(100_000)).unwrap();
+    std::os::unix::fs::lchown(root.join("dangling"), Some(7), Some(8)).unwrap();
+    let mode = Mode::from_raw_mode(0o640);
+    mknodat(
+        CWD,
+        root.join("null"),
+        FileType::CharacterDevice,
+        mode,
+        makedev(1, 3),
+    )
+    .unwrap();
+    mknodat(
+        CWD,
+        root.join("disk"),
+        FileType::BlockDevice,
+        mode,
+        makedev(259, 70_000),
+    )
+    .unwrap();
+    mknodat(CWD, root.join("pipe"), FileType::Fifo, mode, 0).unwrap();
+    // Not `security.capability`: erofs-utils changes the owner after the xattrs, and Linux takes it away then.
+    set_xattr(&root.join("big"), "security.test", &[1, 0, 0, 2]);
+    set_xattr(&root.join("empty"), "trusted.secret", b"t");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+fn set_mtime(path: &Path, time: rustix::fs::Timespec) {
+    let times = rustix::fs::Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
 }
 
 /// Debian's docker-registry on a free port of the loopback interface.
