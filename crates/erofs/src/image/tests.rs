@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{Cursor, Write};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::*;
@@ -482,4 +484,17 @@ fn nodes_that_share_bytes_cannot_multiply_an_image() {
     let mut nodes = super::node::Nodes::new(&mut image.bytes, &image.superblock, blocks, 0);
     nodes.take(0, length).unwrap();
     assert!(matches!(nodes.take(0, 1), Err(ReadError::SharedBytes)));
+}
+
+proptest! {
+    /// The fuzz target `erofs_read` does the same for longer.
+    #[test]
+    fn no_change_makes_the_reader_panic(changes in vec((0..40_000usize, any::<u8>()), 1..12)) {
+        let mut image = Bytes::sample();
+        for (position, value) in changes {
+            image.bytes[SUPERBLOCK_OFFSET as usize + position] = value;
+        }
+        image.superblock(|superblock| superblock.magic = MAGIC.into());
+        let _ = image.check();
+    }
 }
