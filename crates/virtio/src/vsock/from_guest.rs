@@ -99,7 +99,7 @@ impl Muxer {
                 if u64::from(len) > have {
                     return Err(Fault::Length { len, have });
                 }
-                connection.data_from_guest(memory, spans, PAYLOAD, len)?;
+                connection.data_from_guest(memory, spans, len)?;
             }
             (Op::Shutdown, Phase::Open | Phase::Closing) => {
                 if connection.shutdown_from_guest(header.flags.get()) {
@@ -129,8 +129,8 @@ impl Muxer {
         };
         connection.phase = Phase::Open;
         let line = format!("OK {}\n", connection.ports.host);
-        if !connection.say(&line) {
-            connection.note_events(true, true, true, true);
+        if !connection.host.say(&line) {
+            connection.host.note_events(true, true, true, true);
         }
     }
 

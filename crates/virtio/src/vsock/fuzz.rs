@@ -220,7 +220,7 @@ impl Play {
         }
         for connection in self.muxer.connections.values() {
             assert!(connection.credit.held() <= connection.credit.buf_alloc());
-            assert!(connection.backlog_len() <= connection.credit.held() as usize);
+            assert!(connection.host.backlog_len() <= connection.credit.held() as usize);
         }
     }
 }

@@ -19,6 +19,7 @@ mod credit;
 mod device;
 mod from_guest;
 mod greeting;
+mod host_end;
 mod muxer;
 mod packet;
 mod state;

@@ -16,7 +16,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::connection::{Connection, Phase, Ports};
-use super::greeting::{self, Greeting};
+use super::greeting::Greeting;
 use super::{VsockError, VsockSpec};
 
 /// Connections of one guest at a time, in either direction. The issue asks for 100 parallel commands; builds and tests
@@ -162,7 +162,7 @@ impl Muxer {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        connection.note_events(
+        connection.host.note_events(
             events.contains(EventFlags::IN),
             events.contains(EventFlags::OUT),
             events.contains(EventFlags::RDHUP),
@@ -179,7 +179,7 @@ impl Muxer {
             }
             Phase::Draining => {
                 connection.flush();
-                if !connection.has_backlog() {
+                if !connection.host.has_backlog() {
                     self.close(id);
                 }
             }
@@ -245,14 +245,11 @@ impl Muxer {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let Some(stream) = &connection.stream else {
-            return;
-        };
-        match greeting::read(stream) {
+        match connection.host.greeting() {
             Greeting::Incomplete if !gone => {}
             Greeting::Incomplete => self.close(id),
             Greeting::Invalid => {
-                connection.say("ERR expected CONNECT <port>\n");
+                connection.host.say("ERR expected CONNECT <port>\n");
                 self.close(id);
             }
             Greeting::Port(guest) => {
@@ -341,7 +338,7 @@ impl Muxer {
             self.by_ports.remove(&connection.ports);
         }
         if connection.phase == Phase::Requested {
-            connection.say("ERR refused by the guest\n");
+            connection.host.say("ERR refused by the guest\n");
         }
         if !connection.drain() {
             self.close(id);

@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use super::HOST_CID;
-use super::connection::{PAYLOAD, Produced};
+use super::connection::Produced;
 use super::muxer::Muxer;
 use super::packet::{HEADER_LEN, Header, Op, TYPE_STREAM};
 use crate::memory::{Memory, MemoryError, Span};
@@ -75,7 +75,7 @@ impl Muxer {
                 continue;
             };
             // An unusable buffer leaves the connection its turn.
-            let produced = connection.produce(memory, spans, PAYLOAD)?;
+            let produced = connection.produce(memory, spans)?;
             connection.queued = false;
             self.ready.pop_front();
             let (op, flags, len) = match produced {

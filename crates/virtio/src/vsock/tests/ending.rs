@@ -105,7 +105,7 @@ fn send_backlog(scene: &mut Scene, ports: Ports) -> usize {
         .muxer
         .connections
         .values()
-        .any(|connection| connection.has_backlog())
+        .any(|connection| connection.host.has_backlog())
     {
         scene.say_data(ports, &[7; 60_000]);
         sent += 60_000;
