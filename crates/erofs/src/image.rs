@@ -62,6 +62,11 @@ impl Image {
         self.superblock.blocks.get()
     }
 
+    /// Whether files may have data on extra devices.
+    pub(crate) fn has_devices(&self) -> bool {
+        self.data_blocks != self.blocks()
+    }
+
     /// Reads the whole tree and checks all of it. Returns the number of inodes.
     ///
     /// # Errors

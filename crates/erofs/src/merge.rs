@@ -70,6 +70,12 @@ pub enum MergeError {
         /// What is wrong with it.
         source: ReadError,
     },
+    /// A layer's image points into others, so its addresses have no place in the merged image.
+    #[error("{path} is not a layer but a merged image; give the layers that it was made from")]
+    Merged {
+        /// The image.
+        path: PathBuf,
+    },
     /// A layer's image does not end on a huge-page boundary.
     #[error(
         "the layer {path} has {blocks} blocks, not a multiple of {HUGE_BLOCKS}; remove it and convert it again"
@@ -132,6 +138,9 @@ fn read(layer: &LayerSource, piece: u16) -> Result<(Tree, u32), MergeError> {
         source,
     })?;
     let mut image = Image::open(file).map_err(damaged)?;
+    if image.has_devices() {
+        return Err(MergeError::Merged { path: path() });
+    }
     let blocks = image.blocks();
     if !u64::from(blocks).is_multiple_of(HUGE_BLOCKS) {
         return Err(MergeError::Unpadded {

@@ -276,6 +276,19 @@ fn unusable_layers_are_named() {
     ));
 }
 
+/// Its files' addresses lead behind its own end, and would lead anywhere in the merged image.
+#[test]
+fn a_merged_image_is_no_layer() {
+    let layers = usr_merged();
+    layers.merge().unwrap();
+    let source = LayerSource {
+        path: layers.meta(),
+        tag: [0; 64],
+    };
+    let error = merge(&[source], tempfile::tempfile().unwrap()).unwrap_err();
+    assert!(matches!(error, MergeError::Merged { path } if path == layers.meta()));
+}
+
 #[test]
 fn an_output_that_holds_something_is_refused() {
     let layers = usr_merged();
