@@ -136,6 +136,15 @@ impl Connection {
         self.update_asked = true;
     }
 
+    /// Whether the guest has heard of the connection.
+    pub fn is_known_to_guest(&self) -> bool {
+        match self.phase {
+            Phase::Greeting => false,
+            Phase::Requested => self.open_due.is_none(),
+            Phase::Open | Phase::Closing | Phase::Draining => true,
+        }
+    }
+
     /// Whether there is a packet for the guest, now or once it has a buffer free.
     pub fn wants_guest(&self) -> bool {
         match self.phase {

@@ -72,6 +72,7 @@ impl Muxer {
 
     fn for_connection(&mut self, id: Id, op: Op, header: &Header, memory: &Memory, spans: &[Span]) {
         if op == Op::Reset {
+            self.tell_refusal(id);
             return self.release(id);
         }
         if let Err(fault) = self.apply(id, op, header, memory, spans) {
@@ -148,6 +149,16 @@ impl Muxer {
         let ports = connection.ports;
         tracing::debug!(?ports, %fault, "vsock: a connection is reset");
         self.owe_reset(HOST_CID, TYPE_STREAM, ports);
+        self.tell_refusal(id);
         self.release(id);
+    }
+
+    /// Tells a host client that waits for the guest's answer that there will be no connection.
+    fn tell_refusal(&self, id: Id) {
+        if let Some(connection) = self.connections.get(&id)
+            && connection.phase == Phase::Requested
+        {
+            connection.host.say("ERR refused by the guest\n");
+        }
     }
 }

@@ -337,9 +337,6 @@ impl Muxer {
         if self.by_ports.get(&connection.ports) == Some(&id) {
             self.by_ports.remove(&connection.ports);
         }
-        if connection.phase == Phase::Requested {
-            connection.host.say("ERR refused by the guest\n");
-        }
         if !connection.drain() {
             self.close(id);
         }
@@ -363,17 +360,14 @@ impl Muxer {
         let known: Vec<Id> = self
             .connections
             .iter()
-            .filter(|(_, c)| c.phase != Phase::Greeting)
+            .filter(|(_, connection)| connection.is_known_to_guest())
             .map(|(id, _)| *id)
             .collect();
         for id in known {
             self.release(id);
         }
-        self.ready.clear();
+        // What is left in the list of turns are clients that wait for the next driver.
         self.resets.clear();
-        self.connections
-            .values_mut()
-            .for_each(|connection| connection.queued = false);
     }
 }
 
