@@ -575,3 +575,7 @@ fn checked_name(name: Vec<u8>, what: &'static str, offset: u64) -> Result<Vec<u8
         false => Ok(name),
     }
 }
+
+#[cfg(test)]
+#[path = "tar_test.rs"]
+mod tests;

@@ -224,16 +224,22 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
 }
 
-fn set_mtime(path: &Path, time: rustix::fs::Timespec) {
+pub fn set_mtime(path: &Path, time: rustix::fs::Timespec) {
     let times = rustix::fs::Timestamps {
         last_access: time,
         last_modification: time,
     };
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
+    rustix::fs::utimensat(
+        rustix::fs::CWD,
+        path,
+        &times,
+        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .unwrap();
 }
 
 /// Debian's docker-registry on a free port of the loopback interface.
@@ -245,18 +251,28 @@ pub struct Registry {
 
 impl Registry {
     pub fn start() -> Registry {
+        Registry::start_with("addr: '127.0.0.1:0'", "")
+    }
+
+    pub fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+
+    /// With a section `http` of its own, and more sections.
+    pub fn start_with(http: &str, more: &str) -> Registry {
         let folder = tempfile::tempdir().unwrap();
         let configuration = folder.path().join("config.yml");
         let storage = folder.path().join("storage");
         let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\n",
+            "version: 0.1\nlog: {{level: info}}\nhttp: {{{http}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\n{more}\n",
             storage.display()
         );
         fs::write(&configuration, text).unwrap();
         let mut program = Command::new("docker-registry")
             .arg("serve")
             .arg(&configuration)
-            .env("OTEL_TRACES_EXPORTER", "none")
+            // It would take it for a part of its configuration.
+            .env_remove("REGISTRY_AUTH_FILE")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

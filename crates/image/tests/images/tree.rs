@@ -99,17 +99,7 @@ fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
 /// The pieces are put into one file without a device table first: unlike Linux, erofs-utils 1.8 finds no data of plain inodes by
 /// unified addresses if there is one.
 pub fn extract(image: &Image, to: &Path) -> Tree {
-    let folder = match std::env::var_os("CENOTE_EROFS_UTILS") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/erofs-utils"),
-    };
-    let program = folder.join("fsck.erofs");
-    assert!(
-        program.exists(),
-        "{} is missing: run scripts/fetch-erofs-utils target/tools/erofs-utils, or set CENOTE_EROFS_UTILS",
-        program.display()
-    );
-    let mut fsck = Command::new(program);
+    let mut fsck = Command::new(program("fsck.erofs"));
     fsck.args(["--xattrs", "--preserve"]);
     fsck.arg(format!("--extract={}", to.display()));
     let flat = to.with_extension("erofs");
@@ -125,6 +115,30 @@ pub fn extract(image: &Image, to: &Path) -> Tree {
     without_device_table(&file);
     run("erofs-utils", fsck.arg(&flat));
     read(to)
+}
+
+/// What dump.erofs says of a path.
+pub fn dump(image: &Image, path: &str) -> String {
+    let mut dump = Command::new(program("dump.erofs"));
+    run(
+        "erofs-utils",
+        dump.arg(format!("--path={path}")).arg(&image.meta),
+    )
+}
+
+/// One of erofs-utils' programs.
+fn program(name: &str) -> PathBuf {
+    let folder = match std::env::var_os("CENOTE_EROFS_UTILS") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/erofs-utils"),
+    };
+    let program = folder.join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run scripts/fetch-erofs-utils target/tools/erofs-utils, or set CENOTE_EROFS_UTILS",
+        program.display()
+    );
+    program
 }
 
 /// Makes the pieces one device, as far as the superblock says (Linux, `fs/erofs/erofs_fs.h`).
