@@ -99,7 +99,7 @@ pub trait Device: Send {
     /// The feature bits offered, [`feature::RING`] included.
     fn features(&self) -> u64;
 
-    /// The largest size of every queue, powers of two, in order of their indices.
+    /// The largest size that a transport of ours offers for every queue, powers of two, in order of their indices.
     fn queue_sizes(&self) -> &[u16];
 
     /// Fills `data` from `offset` of the configuration space. Bytes beyond its end read as zero.

@@ -203,13 +203,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
-        let max = self
-            .device
-            .queue_sizes()
-            .get(index as usize)
-            .copied()
-            .ok_or(Error::InvalidParam)?;
-        self.ring(index)?.set_size(num, max)
+        self.ring(index)?.set_size(num)
     }
 
     fn set_vring_addr(

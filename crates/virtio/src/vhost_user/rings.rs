@@ -62,11 +62,12 @@ pub struct RingSetUp {
 }
 
 impl RingSetUp {
-    /// Sets the number of entries, at most `max`.
-    pub fn set_size(&mut self, size: u32, max: u16) -> Result<(), ProtocolError> {
+    /// Sets the number of entries. The front-end's own device model has agreed on it with the driver, so that whatever the
+    /// specification allows is accepted (up to 32768, virtio 1.2 section 2.7).
+    pub fn set_size(&mut self, size: u32) -> Result<(), ProtocolError> {
         self.size = u16::try_from(size)
             .ok()
-            .filter(|size| size.is_power_of_two() && *size <= max)
+            .filter(|size| size.is_power_of_two())
             .ok_or(ProtocolError::InvalidParam)?;
         Ok(())
     }

@@ -10,9 +10,9 @@ use super::{VsockError, VsockSpec, VsockState};
 use crate::device::{ActivateError, Activation, Device, DeviceState, feature};
 use crate::queue::RingPosition;
 
-/// Rings for packets to the guest, of the guest, and for events (virtio 1.2 section 5.10.2). QEMU 10 asks for 1,024
-/// entries; Linux fills the first ring with 4 KiB buffers.
-const QUEUE_SIZES: [u16; 3] = [1024, 1024, 1024];
+/// Rings for packets to the guest, of the guest, and for events (virtio 1.2 section 5.10.2). Linux fills the first one
+/// with 4 KiB buffers, so that 256 of them take 1 MiB of the guest. A vhost-user front-end has sizes of its own.
+const QUEUE_SIZES: [u16; 3] = [256, 256, 16];
 
 /// The lowest context id that is not reserved, and the highest (virtio 1.2 section 5.10.4).
 const GUEST_CIDS: std::ops::RangeInclusive<u64> = 3..=0xffff_fffe;
