@@ -254,12 +254,12 @@ impl LayerWriter {
             return Ok(());
         };
         let found = self.tree.child(parent, name);
-        match found.map(|id| &mut self.tree.get_mut(id).kind) {
-            Some(Kind::Directory(directory)) if directory.presence > Presence::Passage => {
-                directory.opaque = true
+        match found.map(|id| (id, &self.tree.get(id).kind)) {
+            Some((id, Kind::Directory(directory))) if directory.presence > Presence::Passage => {
+                self.hide_below(id);
             }
             // A directory that only hides parts is surpassed.
-            None | Some(Kind::Directory(_)) => {
+            None | Some((_, Kind::Directory(_))) => {
                 let id = self.add(Inode {
                     meta: Metadata::default(),
                     kind: Kind::Whiteout,
@@ -278,11 +278,8 @@ impl LayerWriter {
     /// As for every entry.
     pub fn opaque(&mut self, path: &[u8]) -> Result<(), WriteError> {
         path::check(path)?;
-        if let Some(Kind::Directory(directory)) = self
-            .passage(path)?
-            .map(|id| &mut self.tree.get_mut(id).kind)
-        {
-            directory.opaque = true;
+        if let Some(id) = self.passage(path)? {
+            self.hide_below(id);
         }
         Ok(())
     }

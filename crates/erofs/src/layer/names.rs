@@ -48,17 +48,22 @@ impl LayerWriter {
         }
     }
 
-    /// The directory at a path, for `entry` below it; missing ones on the way are implied.
+    /// The directory at a path, for `entry` below it. Missing ones on the way are implied; where this layer hides what
+    /// is below already, no lower layer's metadata can stay.
     fn implied(&mut self, path: &[u8], entry: &[u8]) -> Result<InodeId, WriteError> {
         let mut current = Tree::ROOT;
+        let mut presence = Presence::Implied;
         for name in path::names(path) {
+            if self.is_opaque(current) {
+                presence = Presence::Explicit;
+            }
             let found = self.tree.child(current, name);
             current = match found.map(|id| (id, &mut self.tree.get_mut(id).kind)) {
                 Some((id, Kind::Directory(directory))) => {
                     directory.presence = directory.presence.max(Presence::Implied);
                     id
                 }
-                None => self.new_directory(current, name, Presence::Implied)?,
+                None => self.new_directory(current, name, presence)?,
                 Some((_, Kind::Whiteout)) => self.new_opaque(current, name)?,
                 Some(_) => {
                     return Err(WriteError::NotADirectory {
@@ -76,12 +81,47 @@ impl LayerWriter {
         let mut current = Tree::ROOT;
         for name in path::names(path) {
             current = match self.tree.child(current, name) {
+                _ if self.is_opaque(current) => return Ok(None),
                 None => self.new_directory(current, name, Presence::Passage)?,
                 Some(id) if self.tree.directory(id).is_some() => id,
                 Some(_) => return Ok(None),
             };
         }
-        Ok(Some(current))
+        Ok(Some(current).filter(|&id| !self.is_opaque(id)))
+    }
+
+    /// Hides what lower layers have in a directory. Directories that this layer has there keep the lower layers'
+    /// metadata if they are implied, because they came first; so they are hidden one by one.
+    pub(super) fn hide_below(&mut self, id: InodeId) {
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            if self.is_opaque(id) {
+                continue;
+            }
+            let tree = &self.tree;
+            let presence = |id: InodeId| tree.directory(id).map(|directory| directory.presence);
+            let directory = tree.directory(id).expect("only directories are pending");
+            let (surpassed, inside): (Vec<_>, Vec<_>) = directory
+                .children
+                .iter()
+                .filter_map(|(name, &child)| Some((name.clone(), child, presence(child)?)))
+                .partition(|(_, _, presence)| *presence == Presence::Passage);
+            pending.extend(inside.iter().map(|(_, child, _)| *child));
+            let directory = self
+                .tree
+                .directory_mut(id)
+                .expect("only directories are pending");
+            directory.opaque = true;
+            for (name, _, _) in surpassed {
+                directory.children.remove(&name);
+            }
+        }
+    }
+
+    fn is_opaque(&self, id: InodeId) -> bool {
+        self.tree
+            .directory(id)
+            .is_some_and(|directory| directory.opaque)
     }
 
     /// A directory where this layer had something else before: that hid what lower layers have, so this does.

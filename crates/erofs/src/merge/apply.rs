@@ -7,7 +7,7 @@
 //! on the way to something is looked up as a path would be: where a lower layer has a symbolic link to a directory
 //! (`lib -> usr/lib`), the layer's `lib/x` is `usr/lib/x`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::tree::{Directory, Inode, InodeId, Kind, Presence, Tree};
 
@@ -57,7 +57,7 @@ impl<'a> Apply<'a> {
         while let Some((below, above)) = pending.pop() {
             let directory = self.layer_directory(above);
             if directory.opaque {
-                self.children(below).clear();
+                self.clear(below, directory);
             }
             for (name, &child) in &directory.children {
                 match &self.layer.get(child).kind {
@@ -72,6 +72,28 @@ impl<'a> Apply<'a> {
                 }
             }
         }
+    }
+
+    /// Removes what a directory has below, but for the directories whose metadata the layer's implied ones keep.
+    fn clear(&mut self, below: InodeId, directory: &Directory) {
+        let (merged, layer) = (&*self.merged, self.layer);
+        let is_implied = |name: &[u8]| {
+            let above = directory
+                .children
+                .get(name)
+                .and_then(|&child| layer.directory(child));
+            above.is_some_and(|above| above.presence == Presence::Implied)
+        };
+        let existing = &merged
+            .directory(below)
+            .expect("only directories are pending")
+            .children;
+        let kept = existing
+            .iter()
+            .filter(|&(name, &id)| is_implied(name) && merged.directory(id).is_some())
+            .map(|(name, &id)| (name.clone(), id))
+            .collect();
+        *self.children(below) = kept;
     }
 
     fn add(&mut self) -> Result<(), Fault> {
@@ -143,7 +165,7 @@ impl<'a> Apply<'a> {
             .expect("only directories are pending")
     }
 
-    fn children(&mut self, id: InodeId) -> &mut std::collections::BTreeMap<Box<[u8]>, InodeId> {
+    fn children(&mut self, id: InodeId) -> &mut BTreeMap<Box<[u8]>, InodeId> {
         &mut self
             .merged
             .directory_mut(id)

@@ -276,6 +276,39 @@ fn unusable_layers_are_named() {
     ));
 }
 
+/// A directory on the way to an entry keeps the lower metadata if the entry came before what hides it.
+#[test]
+fn what_hides_a_path_decides_by_its_place_in_the_layer() {
+    let below = || {
+        Layers::new().with(|layer| {
+            layer.directory(b"a", meta(0o701)).unwrap();
+            layer.directory(b"a/c", meta(0o702)).unwrap();
+            file(layer, "a/c/old", "old");
+        })
+    };
+    let modes = |flat: &Flat| {
+        assert!(!flat.contains_key(&b"a/c/old"[..]));
+        assert_eq!(content(flat, "a/c/new"), "new");
+        (flat[&b"a"[..]].meta.mode, flat[&b"a/c"[..]].meta.mode)
+    };
+    let hide: [fn(&mut LayerWriter); 2] = [
+        |layer| layer.whiteout(b"a").unwrap(),
+        |layer| layer.opaque(b"a").unwrap(),
+    ];
+    for (hide, mode_of_a) in hide.into_iter().zip([0o755, 0o701]) {
+        let after = below().with(|layer| {
+            file(layer, "a/c/new", "new");
+            hide(layer);
+        });
+        assert_eq!(modes(&after.merged()), (0o701, 0o702));
+        let before = below().with(|layer| {
+            hide(layer);
+            file(layer, "a/c/new", "new");
+        });
+        assert_eq!(modes(&before.merged()), (mode_of_a, 0o755));
+    }
+}
+
 /// Its files' addresses lead behind its own end, and would lead anywhere in the merged image.
 #[test]
 fn a_merged_image_is_no_layer() {
