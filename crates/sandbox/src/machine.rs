@@ -1,9 +1,8 @@
 //! From a sandbox's specification to the machine that runs it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cenote_backend::machine::Network as Card;
@@ -105,7 +104,6 @@ pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error
         .collect();
     check_memory(spec, &pmem)?;
     let kernel = host.kernel(spec.kernel.as_deref())?;
-    make_runtime(sandbox)?;
     let log = open_log(sandbox)?;
     let (network, card) = network(sandbox, host)?.unzip();
     let disk = writable_disk(sandbox)?;
@@ -180,14 +178,6 @@ fn check_memory(spec: &Spec, pmem: &[Pmem]) -> Result<(), Error> {
         tax: mib(tax),
         least: mib(least),
     })
-}
-
-fn make_runtime(sandbox: &Sandbox) -> Result<(), Error> {
-    let path = sandbox.runtime();
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&path)
-        .map_err(at(&path))
 }
 
 fn open_log(sandbox: &Sandbox) -> Result<File, Error> {

@@ -211,6 +211,8 @@ fn supervise(
     sandbox.write_state(&State::Starting { monitor })?;
     let router = Router::default();
     let streams = stdio.map(|stdio| Streams::lead(stdio, &router));
+    sandbox.make_runtime()?;
+    control::serve(&sandbox.control_socket(), router.clone())?;
     let qemu = host.qemu(sandbox.spec())?;
     let assembly = machine::assemble(sandbox, host)?;
     let door = Door::open(sandbox).map_err(|source| Error::Boot {
@@ -221,7 +223,6 @@ fn supervise(
     let vm: Arc<dyn Vm> = Arc::from(qemu.start(assembly.machine)?);
     timing.launched = Some(Instant::now());
     let console = Console::record(vm.console(), &sandbox.console_log())?;
-    control::serve(&sandbox.control_socket(), router.clone())?;
     let watch = Watch::begin(vm, router, console, closer);
     let agent = watch.boot(&door, assembly.plan, timing)?;
     let session = Session::start(&sandbox.vsock(), &main_process(sandbox))?;

@@ -1,8 +1,8 @@
 //! A handle on one sandbox: everything that another process can ask of it.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -204,6 +204,14 @@ impl Sandbox {
     /// The socket on which the monitor takes signals.
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.runtime().join("monitor.sock")
+    }
+
+    pub(crate) fn make_runtime(&self) -> Result<(), StoreError> {
+        let path = self.runtime();
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(io_error(path))
     }
 
     pub(crate) fn remove_runtime(&self) -> Result<(), StoreError> {

@@ -1,13 +1,15 @@
 //! Ending a running sandbox from another process.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::control;
 use crate::sandbox::{Error, Sandbox};
+use crate::state::State;
 use crate::store::io_error;
 
 /// A container that was killed, and its machine, are gone within this time, or the monitor is ended.
@@ -54,22 +56,28 @@ impl Sandbox {
     /// # Errors
     /// The operating system's.
     pub fn kill_machine(&self) -> Result<(), Error> {
-        let failed = io_error(self.control_socket());
-        match control::peer(&self.control_socket()) {
-            Ok(monitor) => {
-                // The socket's peer was alive a moment ago; should the number have been given to another process since,
-                // the lock would be free.
-                let monitor = rustix::process::pidfd_open(monitor, PidfdFlags::empty());
-                if let (Ok(monitor), true) = (monitor, self.state().is_active()) {
-                    // It may have ended by itself.
-                    let _ = rustix::process::pidfd_send_signal(&monitor, Signal::KILL);
-                }
-            }
-            Err(error) if gone(&error) => {}
-            Err(error) => return Err(failed(error).into()),
+        let monitor = self.monitor();
+        // Should the number have been given to another process meanwhile, the lock would be free.
+        if let (Some(monitor), true) = (monitor, self.state().is_active()) {
+            // It may have ended by itself.
+            let _ = rustix::process::pidfd_send_signal(&monitor, Signal::KILL);
         }
         self.wait()?;
         Ok(())
+    }
+
+    /// The monitor's process, if one is at work: the peer of its socket, or, before that is there, the one that the
+    /// state names.
+    fn monitor(&self) -> Option<OwnedFd> {
+        let pid = control::peer(&self.control_socket())
+            .ok()
+            .or_else(|| match self.state() {
+                State::Starting { monitor } | State::Running { monitor, .. } => {
+                    Pid::from_raw(monitor)
+                }
+                _ => None,
+            })?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
     }
 
     fn not_running(&self) -> Error {
@@ -81,10 +89,7 @@ impl Sandbox {
 
     /// Waits for the monitor's end, but no longer than `patience`.
     fn ended_within(&self, patience: Duration) -> Result<bool, Error> {
-        let Ok(monitor) = control::peer(&self.control_socket()) else {
-            return Ok(true);
-        };
-        let Ok(monitor) = rustix::process::pidfd_open(monitor, PidfdFlags::empty()) else {
+        let Some(monitor) = self.monitor() else {
             return Ok(true);
         };
         let deadline = Instant::now() + patience;
@@ -109,3 +114,7 @@ fn gone(error: &io::Error) -> bool {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
 }
+
+#[cfg(test)]
+#[path = "stop_test.rs"]
+mod tests;
