@@ -27,7 +27,9 @@ pub use cenote_erofs::{MergeError, WriteError};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, Result};
 pub use import::ImportOptions;
-pub use layer::{Compression, LayerError, Limits, TarError, Unsupported};
+pub use layer::{
+    Compression, Converted, Expected, LayerError, Limits, TarError, Unsupported, convert,
+};
 pub use manifest::{MAX_DOCUMENT, ManifestError};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Progress, Silent};

@@ -204,3 +204,33 @@ fn a_failed_import_leaves_nothing() {
         assert_eq!(fixture.files(folder), 0, "{folder}");
     }
 }
+
+#[test]
+fn a_damaged_image_hides_no_other_and_can_be_removed_or_made_whole() {
+    let fixture = fixture();
+    let image = fixture.import("localhost/a", b"one");
+    let other = fixture.import("localhost/b", b"two");
+    let config = fixture.store.config_path(&image.id);
+    fs::write(&config, b"{").unwrap();
+    assert!(matches!(
+        fixture.store.resolve("a"),
+        Err(Error::Manifest(_))
+    ));
+    assert_eq!(fixture.store.list().unwrap().len(), 1);
+    fixture.import("localhost/a", b"one");
+    assert_eq!(fixture.store.resolve("a").unwrap().id, image.id);
+    fs::remove_file(&config).unwrap();
+    assert!(matches!(
+        fixture.store.resolve("a"),
+        Err(Error::Damaged { .. })
+    ));
+    assert_eq!(
+        fixture.store.remove("a", false).unwrap().untagged,
+        image.references
+    );
+    assert!(!image.layers[0].exists() && other.layers[0].exists());
+    assert!(matches!(
+        fixture.store.resolve("a"),
+        Err(Error::NotFound { .. })
+    ));
+}

@@ -12,7 +12,8 @@ use std::io::{self, Read};
 use cenote_erofs::{Device, LayerSummary, LayerWriter, Metadata, WriteError};
 
 use super::compression::Unsupported;
-use super::tar::{Archive, Entry, Kind, TarError};
+use super::tar::{Archive, Entry, Kind};
+use super::tar_error::TarError;
 use crate::digest::Digest;
 
 /// Why a layer cannot be converted.

@@ -5,13 +5,15 @@
 
 mod compression;
 mod convert;
+mod header;
 mod pax;
 mod pipeline;
 mod sparse;
 pub(crate) mod tar;
+mod tar_error;
 
 pub(crate) use compression::peek;
 pub use compression::{Compression, Unsupported};
 pub use convert::LayerError;
-pub use pipeline::{Expected, Limits, convert};
-pub use tar::TarError;
+pub use pipeline::{Converted, Expected, Limits, convert};
+pub use tar_error::TarError;

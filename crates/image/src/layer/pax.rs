@@ -2,8 +2,9 @@
 
 use cenote_erofs::Timestamp;
 
+use super::header::{MAX_XATTR_NAME, MAX_XATTR_VALUE};
 use super::sparse::PaxMap;
-use super::tar::{MAX_XATTR_NAME, MAX_XATTR_VALUE, TarError};
+use super::tar_error::TarError;
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 const SPARSE: &[u8] = b"GNU.sparse.";

@@ -86,7 +86,7 @@ const CHUNK: usize = 256 << 10;
 /// Chunks that may wait between the threads: with [`CHUNK`], 1 MiB for each layer.
 const CHUNKS: usize = 4;
 
-/// Converts `blob` into `out`, an empty file. Without `expected`, the archive must end with its end mark.
+/// Converts `blob`, compressed by gzip or zstd or not at all, into `out`, an empty file. Without `expected`, the archive must end with its end mark.
 pub fn convert(
     blob: impl Read + Send,
     expected: Option<Expected>,

@@ -3,8 +3,10 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::header::{BLOCK, Field, Header, parse_number};
 use super::pax::decimal;
-use super::tar::{Archive, BLOCK, Field, Header, TarError, parse_number};
+use super::tar::Archive;
+use super::tar_error::TarError;
 
 /// A part of a file that has data: its offset in the file and its length, in bytes.
 pub type Extent = (u64, u64);

@@ -8,88 +8,10 @@ use std::io::{self, Read};
 
 use cenote_erofs::Timestamp;
 
+use super::header::*;
 use super::pax::{self, Records};
 use super::sparse::{self, Extent};
-
-/// The unit of a tar archive.
-pub(super) const BLOCK: usize = 512;
-
-/// Longest path or link target: Linux' PATH_MAX, without the NUL.
-pub const MAX_PATH: usize = 4095;
-/// Largest extension header. Linux allows 64 KiB for one xattr's value; this leaves room for a dozen of them.
-pub(super) const MAX_EXTENSION: u64 = 1 << 20;
-/// Longest xattr name (XATTR_NAME_MAX).
-pub(super) const MAX_XATTR_NAME: usize = 255;
-/// Longest xattr value (XATTR_SIZE_MAX).
-pub(super) const MAX_XATTR_VALUE: usize = 64 << 10;
-
-/// Why an archive cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum TarError {
-    /// The stream itself failed: the network, the disk, or the compression around the archive.
-    #[error("cannot read the archive: {0}")]
-    Read(#[source] io::Error),
-    /// The stream ends inside of an entry, or without the two blocks of zeros that end an archive.
-    #[error(
-        "the archive is truncated: it ends at byte {0}, inside of an entry or before its end mark"
-    )]
-    Truncated(u64),
-    /// A block that should be a header is none: its checksum is wrong.
-    #[error("no tar header at byte {0}: its checksum is wrong")]
-    Checksum(u64),
-    /// A number in a header is neither octal nor base-256, or too large.
-    #[error("the tar header at byte {offset} has a bad number in the field `{field}`")]
-    Number {
-        /// Where the header starts in the archive.
-        offset: u64,
-        /// The field's name in POSIX or GNU tar.
-        field: &'static str,
-    },
-    /// A pax extension record is malformed.
-    #[error("the pax header at byte {offset} is malformed: {problem}")]
-    Pax {
-        /// Where the header starts in the archive.
-        offset: u64,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The map of a sparse file is malformed.
-    #[error("the sparse file at byte {offset} has a bad map: {problem}")]
-    Sparse {
-        /// Where the header starts in the archive.
-        offset: u64,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// A name, target, xattr or extension header is longer than Linux allows.
-    #[error("the tar header at byte {offset} has a {what} of {size} bytes, longer than {limit}")]
-    TooLong {
-        /// Where the header starts in the archive.
-        offset: u64,
-        /// What is too long.
-        what: &'static str,
-        /// How long it is, in bytes.
-        size: u64,
-        /// How long it may be, in bytes.
-        limit: u64,
-    },
-    /// A name or a link target is empty where there must be one, or contains a NUL.
-    #[error("the tar header at byte {offset} has an empty {what} or a NUL in it")]
-    Name {
-        /// Where the header starts in the archive.
-        offset: u64,
-        /// Which name is wrong.
-        what: &'static str,
-    },
-    /// An entry of a type that no layer can contain (a multi-volume part, a sparse index, a vendor's own).
-    #[error("the tar header at byte {offset} has the unknown entry type `{}`", char::from(*.kind).escape_default())]
-    UnknownType {
-        /// Where the header starts in the archive.
-        offset: u64,
-        /// The type flag.
-        kind: u8,
-    },
-}
+use super::tar_error::{EndOfArchive, TarError};
 
 /// One file, directory, link or node of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,24 +309,6 @@ impl<R: Read> Archive<R> {
     }
 }
 
-impl TarError {
-    /// Tells the end of the stream from other failures of reading entry data.
-    pub(super) fn from_read(error: io::Error) -> TarError {
-        match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<EndOfArchive>())
-        {
-            Some(EndOfArchive(position)) => TarError::Truncated(*position),
-            None => TarError::Read(error),
-        }
-    }
-}
-
-/// Inside of an [`io::Error`]: the archive ended in the middle of an entry's data.
-#[derive(Debug, thiserror::Error)]
-#[error("the archive ends at byte {0}, inside of an entry")]
-struct EndOfArchive(u64);
-
 struct Data<'a, R> {
     archive: &'a mut Archive<R>,
 }
@@ -430,131 +334,7 @@ impl<R: Read> Read for Data<'_, R> {
     }
 }
 
-/// A field of a header block.
-#[derive(Clone, Copy)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) start: usize,
-    pub(super) length: usize,
-}
-
-const fn field(name: &'static str, start: usize, length: usize) -> Field {
-    Field {
-        name,
-        start,
-        length,
-    }
-}
-
-const NAME: Field = field("name", 0, 100);
-const MODE: Field = field("mode", 100, 8);
-const UID: Field = field("uid", 108, 8);
-const GID: Field = field("gid", 116, 8);
-const SIZE: Field = field("size", 124, 12);
-const MTIME: Field = field("mtime", 136, 12);
-const CHECKSUM: Field = field("chksum", 148, 8);
-const TYPEFLAG: usize = 156;
-const LINKNAME: Field = field("linkname", 157, 100);
-const MAGIC: Field = field("magic", 257, 6);
-const DEVMAJOR: Field = field("devmajor", 329, 8);
-const DEVMINOR: Field = field("devminor", 337, 8);
-const PREFIX: Field = field("prefix", 345, 155);
-
-/// A header block and its place in the archive.
-pub(super) struct Header<'a> {
-    pub(super) offset: u64,
-    pub(super) block: &'a [u8; BLOCK],
-}
-
-impl Header<'_> {
-    fn kind(&self) -> u8 {
-        self.block[TYPEFLAG]
-    }
-
-    pub(super) fn bytes(&self, field: Field) -> &[u8] {
-        &self.block[field.start..field.start + field.length]
-    }
-
-    fn text(&self, field: Field) -> Vec<u8> {
-        until_nul(self.bytes(field).to_vec())
-    }
-
-    /// The name with the prefix that only POSIX headers have; GNU headers keep times and sparse maps in its place.
-    fn path(&self) -> Vec<u8> {
-        let name = self.text(NAME);
-        let prefix = match self.bytes(MAGIC) == b"ustar\0" {
-            true => self.text(PREFIX),
-            false => Vec::new(),
-        };
-        match prefix.is_empty() {
-            true => name,
-            false => [&prefix[..], b"/", &name].concat(),
-        }
-    }
-
-    /// Compares the checksum: the sum of all bytes with the checksum itself as spaces. Old writers summed signed bytes.
-    fn check(&self) -> Result<(), TarError> {
-        let checksum = CHECKSUM.start..CHECKSUM.start + CHECKSUM.length;
-        let bytes = || {
-            let outside = |(position, byte): (usize, &u8)| match checksum.contains(&position) {
-                true => b' ',
-                false => *byte,
-            };
-            self.block.iter().enumerate().map(outside)
-        };
-        let unsigned: i64 = bytes().map(i64::from).sum();
-        let signed: i64 = bytes().map(|byte| i64::from(byte as i8)).sum();
-        match self.signed(CHECKSUM) {
-            Ok(sum) if sum == unsigned || sum == signed => Ok(()),
-            _ => Err(TarError::Checksum(self.offset)),
-        }
-    }
-
-    pub(super) fn number(&self, field: Field) -> Result<u64, TarError> {
-        u64::try_from(self.signed(field)?).map_err(|_| self.bad(field))
-    }
-
-    fn number32(&self, field: Field) -> Result<u32, TarError> {
-        u32::try_from(self.signed(field)?).map_err(|_| self.bad(field))
-    }
-
-    fn signed(&self, field: Field) -> Result<i64, TarError> {
-        parse_number(self.bytes(field)).ok_or_else(|| self.bad(field))
-    }
-
-    fn bad(&self, field: Field) -> TarError {
-        TarError::Number {
-            offset: self.offset,
-            field: field.name,
-        }
-    }
-}
-
-/// Octal digits with spaces or NULs around them (empty is 0), or GNU's base-256: a set top bit, then a big-endian number in
-/// two's complement.
-pub(super) fn parse_number(bytes: &[u8]) -> Option<i64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first & 0x80 != 0 {
-        let start = match first & 0x40 {
-            0 => i64::from(first & 0x3f),
-            _ => i64::from(first as i8),
-        };
-        return rest.iter().try_fold(start, |value, byte| {
-            Some(value.checked_mul(256)? + i64::from(*byte))
-        });
-    }
-    let text = bytes
-        .split(|byte| *byte == 0)
-        .find(|part| !part.is_empty())
-        .unwrap_or(b"");
-    let digits = text.trim_ascii();
-    digits.iter().try_fold(0_i64, |value, digit| match digit {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
-        _ => None,
-    })
-}
-
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
         bytes.truncate(end);
     }

@@ -7,117 +7,31 @@
 mod auth;
 mod blob;
 mod credentials;
+mod error;
+mod transport;
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE, RETRY_AFTER};
-use reqwest::{StatusCode, Url, redirect};
+use reqwest::{StatusCode, Url};
 
 use crate::digest::Digest;
 use crate::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_DOCUMENT, OCI_INDEX, OCI_MANIFEST,
 };
-use crate::reference::{LOCAL_REGISTRY, Reference, Version};
+use crate::reference::{Reference, Version};
 
 use auth::Challenge;
 use blob::BlobReader;
 use credentials::Credentials;
-
-/// Why a registry did not give what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// No client could be made.
-    #[error(
-        "cannot prepare a TLS connection: {0}; are there CA certificates (package ca-certificates, or SSL_CERT_FILE)?"
-    )]
-    Client(#[source] reqwest::Error),
-    /// The registry's name gives no address to speak to.
-    #[error("`{0}` is no address of a registry")]
-    Address(String),
-    /// No answer, or one that broke off.
-    #[error("cannot get {url}: {}", root_cause(.source))]
-    Request {
-        /// What was asked for.
-        url: String,
-        /// What happened.
-        source: reqwest::Error,
-    },
-    /// The answer's body broke off.
-    #[error("cannot read {url}: {source}")]
-    Body {
-        /// What was asked for.
-        url: String,
-        /// What happened.
-        source: std::io::Error,
-    },
-    /// The registry has no such repository, tag or digest, or keeps it a secret.
-    #[error("{registry} has no {what}")]
-    NotFound {
-        /// The registry.
-        registry: String,
-        /// The image or blob.
-        what: String,
-    },
-    /// The registry wants credentials, or others.
-    #[error("{registry} refuses access to {what} ({hint})")]
-    Unauthorized {
-        /// The registry.
-        registry: String,
-        /// The image or blob.
-        what: String,
-        /// What credentials were tried, and where others can be put.
-        hint: String,
-    },
-    /// Another answer than a success.
-    #[error("{url} answers {status}: {message}")]
-    Status {
-        /// What was asked for.
-        url: String,
-        /// The code of the answer.
-        status: StatusCode,
-        /// The beginning of what the registry says, control characters escaped.
-        message: String,
-    },
-    /// The registry asks for authentication in a way that is not known or not safe.
-    #[error("{registry} asks for an authentication that is not possible: {problem}")]
-    Challenge {
-        /// The registry.
-        registry: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A file of credentials is malformed.
-    #[error("the credentials in {} are malformed: {problem}", path.display())]
-    Credentials {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong with it; never a secret.
-        problem: String,
-    },
-    /// A document is longer than any is.
-    #[error("{0} is longer than {MAX_DOCUMENT} bytes")]
-    TooLong(String),
-}
-
-/// The names of errors below reqwest's own, which says only that there was one.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
+pub use error::RegistryError;
+use transport::{client, is_loopback, is_safe, is_transient};
 
 /// Names that stand for another host in requests.
 const DOCKER_IO: (&str, &str) = ("docker.io", "registry-1.docker.io");
-/// Without a connection by then there is none.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Without a byte by then the connection is dead. Registries that fetch from elsewhere keep silent for some seconds.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a request is repeated that fails without our fault, with [`PAUSES`] in between.
 const ATTEMPTS: u32 = 4;
 const PAUSES: Duration = Duration::from_secs(1);
@@ -343,63 +257,6 @@ impl Registry {
             },
         }
     }
-}
-
-fn client(base: &Url) -> Result<Client, RegistryError> {
-    // Another part of the program may have installed one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let from = base.clone();
-    let policy = redirect::Policy::custom(move |attempt| {
-        let safe = is_safe(attempt.url(), &from);
-        match attempt.previous().len() > MAX_REDIRECTS || !safe {
-            true => {
-                attempt.error("it redirects in a circle or to a place that is not reached by TLS")
-            }
-            false => attempt.follow(),
-        }
-    });
-    let mut builder = Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(READ_TIMEOUT)
-        .redirect(policy)
-        .user_agent(concat!("cenote/", env!("CARGO_PKG_VERSION")));
-    if is_loopback(base) {
-        // No proxy can reach it, and no name server decides where it is.
-        let loopback = [
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ];
-        let addresses = loopback.map(|address| SocketAddr::new(address, 0));
-        builder = builder
-            .no_proxy()
-            .resolve_to_addrs(LOCAL_REGISTRY, &addresses);
-    }
-    builder.build().map_err(RegistryError::Client)
-}
-
-/// Registries redirect blobs to storage servers, once; some of those redirect again.
-const MAX_REDIRECTS: usize = 5;
-
-/// Plain HTTP is for registries on this machine, and only those may lead to it.
-fn is_safe(url: &Url, base: &Url) -> bool {
-    match url.scheme() {
-        "https" => true,
-        "http" => is_loopback(url) && is_loopback(base),
-        _ => false,
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == LOCAL_REGISTRY,
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-fn is_transient(error: &reqwest::Error) -> bool {
-    error.is_timeout() || error.is_request() && !error.is_connect() && !error.is_redirect()
 }
 
 /// How long the registry asks us to wait, if that is bearable.

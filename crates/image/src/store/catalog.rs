@@ -53,8 +53,7 @@ impl Store {
             .manifests()?
             .iter()
             .map(|digest| self.image(digest, &tags))
-            // Another process removed it just now.
-            .filter(|image| !matches!(image, Err(Error::NotFound { .. })))
+            .filter(|image| !image.as_ref().is_err_and(is_lost))
             .collect::<Result<Vec<Image>>>()?;
         images.sort_by_cached_key(|image| {
             (
@@ -188,6 +187,19 @@ impl Store {
         };
         let config = Config::parse(&text, id)?;
         Ok((manifest, config))
+    }
+}
+
+/// Whether an error means that one image is gone or damaged, which is no reason not to see the others. What is gone was removed by
+/// another process just now.
+pub(super) fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. } => true,
+        Error::Damaged { .. } | Error::Manifest(_) => {
+            tracing::warn!(%error, "an image is passed over");
+            true
+        }
+        _ => false,
     }
 }
 

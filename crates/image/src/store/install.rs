@@ -64,10 +64,16 @@ impl Store {
         source: &dyn LayerBlobs,
         progress: &dyn Progress,
     ) -> Result<Image> {
+        self.held(candidate, || {
+            self.install_held(candidate, layers, source, progress)
+        })
+    }
+
+    /// Does `work` under a lease for all files of the image: none can vanish, nor can a lock file that others wait for.
+    fn held(&self, candidate: &Candidate, work: impl FnOnce() -> Result<Image>) -> Result<Image> {
         let files = self.files_of(&candidate.manifest.config.digest, &candidate.config);
-        // From here on no file that the image needs can vanish, nor can a lock file that others wait for.
         let lease = self.hold(None, files.into_iter())?;
-        let installed = self.install_held(candidate, layers, source, progress);
+        let installed = work();
         drop(lease);
         // What a broken connection has finished is of use to the next attempt; the rest of a refused image is not.
         if matches!(&installed, Err(error) if !error.is_interruption()) {
@@ -98,14 +104,14 @@ impl Store {
         workspace: &Workspace,
         (beside, file): (&Path, &File),
     ) -> Result<Image> {
-        let files = self.files_of(&candidate.manifest.config.digest, &candidate.config);
-        let _lease = self.hold(None, files.into_iter())?;
-        let path = self.layer_path(&candidate.config.diff_ids[0]);
-        if !path.exists() {
-            disk::publish_file(file, beside, &path)?;
-        }
-        self.merge(candidate, workspace)?;
-        self.commit(candidate)
+        self.held(candidate, || {
+            let path = self.layer_path(&candidate.config.diff_ids[0]);
+            if !path.exists() {
+                disk::publish_file(file, beside, &path)?;
+            }
+            self.merge(candidate, workspace)?;
+            self.commit(candidate)
+        })
     }
 
     /// The layers that are not in the store, each once.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
+use super::catalog::is_lost;
 use super::{Image, Store, disk};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -30,7 +31,12 @@ impl Store {
     /// With it, a running sandbox keeps its files until it ends.
     pub fn remove(&self, name: &str, force: bool) -> Result<Removed> {
         let _exclusive = self.lock_exclusive()?;
-        let image = self.resolve(name)?;
+        let image = match self.resolve(name) {
+            Err(error @ (Error::Damaged { .. } | Error::Manifest(_))) => {
+                return self.remove_damaged(name).transpose().unwrap_or(Err(error));
+            }
+            image => image?,
+        };
         let named = Reference::candidates(name)
             .unwrap_or_default()
             .into_iter()
@@ -62,6 +68,22 @@ impl Store {
             removed.freed = self.sweep()?;
         }
         Ok(removed)
+    }
+
+    /// Removes a name of an image that cannot be read, and what it leads to. `None` if the name is not known.
+    fn remove_damaged(&self, name: &str) -> Result<Option<Removed>> {
+        let candidates = Reference::candidates(name).unwrap_or_default();
+        let tags = self.tags()?;
+        let Some(tag) = tags.iter().find(|tag| candidates.contains(&tag.reference)) else {
+            return Ok(None);
+        };
+        disk::remove(&self.tag_path(&tag.reference))?;
+        disk::remove(&self.manifest_path(&tag.manifest))?;
+        Ok(Some(Removed {
+            untagged: vec![tag.reference.clone()],
+            freed: self.sweep()?,
+            ..Removed::default()
+        }))
     }
 
     /// Removes images that have lost their names, and whatever interrupted work left behind.
@@ -101,8 +123,14 @@ impl Store {
             keep.extend(lease.files.iter().map(|file| self.folder.join(file)));
         }
         for digest in self.manifests()? {
-            let (manifest, config) = self.documents(&digest)?;
-            keep.extend(self.files_of(&manifest.config.digest, &config));
+            match self.documents(&digest) {
+                Ok((manifest, config)) => {
+                    keep.extend(self.files_of(&manifest.config.digest, &config));
+                }
+                // Nobody can run it: its layers go, and a new pull makes it whole.
+                Err(error) if is_lost(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         let mut freed = 0;
         for folder in KEPT_BY_IMAGES {

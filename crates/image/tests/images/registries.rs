@@ -55,7 +55,7 @@ fn an_index_of_two_platforms_is_pulled_by_tag_and_by_digest() {
     let from = layout.finish();
 
     let registry = Registry::start();
-    let name = format!("{}/team/both:v1", registry.address);
+    let name = format!("localhost:{}/team/both:v1", registry.port());
     let to = format!("docker://{name}");
     skopeo(&[
         "copy",
