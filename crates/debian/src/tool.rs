@@ -73,7 +73,6 @@ impl Kind {
                 "usr/share/qemu/kvmvapic.bin",
                 "usr/share/qemu/linuxboot_dma.bin",
                 "usr/share/qemu/pvh.bin",
-                "usr/share/qemu/qboot.rom",
             ],
             Self::Passt => &[],
         }

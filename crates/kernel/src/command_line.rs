@@ -3,7 +3,7 @@
 use crate::store::Kernel;
 
 /// Parameters, grouped by their reason.
-pub const PARAMETERS: [(&str, &str); 3] = [
+pub const PARAMETERS: [(&str, &str); 4] = [
     (
         "panic=-1 reboot=t",
         "a panic ends the machine at once: QEMU runs with -no-reboot",
@@ -15,6 +15,10 @@ pub const PARAMETERS: [(&str, &str); 3] = [
     (
         "cryptomgr.notests",
         "the cryptographic self-tests take a quarter of an emulated boot",
+    ),
+    (
+        "no_timer_check",
+        "on a busy host the check of the timer's interrupt fails, and with it the IO-APIC's timer",
     ),
 ];
 
