@@ -1,12 +1,12 @@
 //! `cenote create`: make a container without starting it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use cenote_sandbox::store::Error as StoreError;
-use cenote_sandbox::{Paths, Sandbox, Store, spec};
+use cenote_sandbox::{Host, Paths, Sandbox, Store, spec};
 use clap::Args;
 
 use super::container::ContainerFlags;
@@ -29,19 +29,41 @@ pub struct Create {
 impl Create {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let plan = Plan::new(&self.container, &env::of_host())?;
-        let sandbox = create(&Paths::from_env()?, &self.container, &plan)?;
+        let paths = Paths::from_env()?;
+        let sandbox = create(&paths, &Host::new(&paths), &self.container, &plan)?;
         writeln!(io::stdout(), "{}", sandbox.id())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Fetches the image if need be and makes the sandbox.
-pub fn create(paths: &Paths, flags: &ContainerFlags, plan: &Plan) -> anyhow::Result<Sandbox> {
-    let cidfile = flags.cidfile.as_ref().map(|path| {
-        File::create_new(path)
-            .with_context(|| format!("cannot make the --cidfile {}", path.display()))
-    });
-    let mut cidfile = cidfile.transpose()?;
+/// Fetches the image if need be and makes the sandbox, if this host can run it.
+pub fn create(
+    paths: &Paths,
+    host: &Host,
+    flags: &ContainerFlags,
+    plan: &Plan,
+) -> anyhow::Result<Sandbox> {
+    let Some(path) = &flags.cidfile else {
+        return make(paths, host, flags, plan);
+    };
+    let failed = || format!("cannot write the --cidfile {}", path.display());
+    let mut file = File::create_new(path).with_context(failed)?;
+    let made = make(paths, host, flags, plan);
+    match &made {
+        Ok(sandbox) => file
+            .write_all(sandbox.id().as_bytes())
+            .with_context(failed)?,
+        Err(_) => fs::remove_file(path).with_context(failed)?,
+    }
+    made
+}
+
+fn make(
+    paths: &Paths,
+    host: &Host,
+    flags: &ContainerFlags,
+    plan: &Plan,
+) -> anyhow::Result<Sandbox> {
     let images = cenote_image::Store::open(&paths.images())?;
     let image = fetch::image(&images, flags.image(), flags.pull, flags.quiet)?;
     // Until the sandbox is there, nothing else keeps the image from being removed.
@@ -54,14 +76,12 @@ pub fn create(paths: &Paths, flags: &ContainerFlags, plan: &Plan) -> anyhow::Res
         reference,
         id: image.id.to_string(),
     };
-    let sandbox = with_name(&Store::open(paths)?, flags, |name| {
-        Ok(plan.spec(name, named.clone(), &image.config)?)
-    })?;
-    if let Some(file) = &mut cidfile {
-        file.write_all(sandbox.id().as_bytes())
-            .context("cannot write the --cidfile")?;
-    }
-    Ok(sandbox)
+    with_name(&Store::open(paths)?, flags, |name| {
+        let spec = plan.spec(name, named.clone(), &image.config)?;
+        host.qemu(&spec)?;
+        host.kernel(spec.kernel.as_deref())?;
+        Ok(spec)
+    })
 }
 
 /// Creates the sandbox under the name that was given, or one that is free.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
 use anyhow::Context;
-use cenote_sandbox::{Host, Outcome, Paths, Sandbox, Stdio, monitor};
+use cenote_sandbox::{Host, Outcome, Sandbox, Stdio, monitor};
 use rustix::termios;
 
 use crate::terminal::raw::RawMode;
@@ -57,10 +57,10 @@ fn terminal_of_caller() -> anyhow::Result<Option<OwnedFd>> {
 }
 
 /// Runs the sandbox to its end; this process is its monitor.
-pub fn foreground(sandbox: &Sandbox, paths: &Paths, stdin: bool) -> anyhow::Result<Outcome> {
+pub fn foreground(sandbox: &Sandbox, host: &Host, stdin: bool) -> anyhow::Result<Outcome> {
     let terminal = sandbox.spec().process.terminal.is_some();
     let (stdio, guards) = attach(stdin, terminal)?;
-    let outcome = monitor::run(sandbox, &Host::new(paths), Some(stdio), || ());
+    let outcome = monitor::run(sandbox, host, Some(stdio), || ());
     drop(guards);
     Ok(outcome?)
 }

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cenote_sandbox::{Paths, Timing};
+use cenote_backend::qemu::Accel;
+use cenote_sandbox::{Host, Paths, Timing};
 use clap::Args;
 
-use super::container::{Accel, ContainerFlags};
+use super::container::ContainerFlags;
 use super::create::create;
 use super::launch;
 use crate::exit;
@@ -35,9 +36,10 @@ impl Run {
         let flags = &self.container;
         let plan = Plan::new(flags, &env::of_host())?;
         let paths = Paths::from_env()?;
-        let sandbox = create(&paths, flags, &plan)?;
+        let host = Host::new(&paths);
+        let sandbox = create(&paths, &host, flags, &plan)?;
         let resolved = begun.elapsed();
-        if !flags.quiet && flags.accel != Accel::Kvm {
+        if !flags.quiet && host.accel(sandbox.spec().accel) == Accel::Tcg {
             announce(
                 "the machine is emulated, which is slow; `cenote doctor` tells what would make it faster",
             );
@@ -47,7 +49,7 @@ impl Run {
             writeln!(io::stdout(), "{}", sandbox.id())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let outcome = launch::foreground(&sandbox, &paths, flags.process.interactive)?;
+        let outcome = launch::foreground(&sandbox, &host, flags.process.interactive)?;
         if self.timing {
             tell(resolved, &outcome.timing, begun.elapsed());
         }

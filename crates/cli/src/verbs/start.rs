@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cenote_sandbox::Paths;
+use cenote_sandbox::{Host, Paths};
 use clap::Args;
 
 use super::{launch, sandbox};
@@ -31,7 +31,8 @@ impl Start {
             anyhow::bail!("--attach takes one container");
         };
         let sandbox = sandbox::find(name)?;
-        let outcome = launch::foreground(&sandbox, &Paths::from_env()?, self.interactive)?;
+        let outcome =
+            launch::foreground(&sandbox, &Host::new(&Paths::from_env()?), self.interactive)?;
         Ok(exit::of_container(outcome.code))
     }
 }
