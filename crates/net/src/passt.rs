@@ -138,7 +138,6 @@ fn arguments(ports: &[PublishedPort], forward_dns: bool) -> Vec<String> {
     let mac = GATEWAY_MAC.map(|byte| format!("{byte:02x}")).join(":");
     let mut arguments = vec![
         "--foreground".to_owned(),
-        "--stderr".to_owned(),
         "--quiet".to_owned(),
         "--one-off".to_owned(),
         "--ipv4-only".to_owned(),
