@@ -11,8 +11,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use crate::cost;
-
 /// Objects whose number ends here are devices of the sandbox, with what stands behind them.
 const DEVICES: [&str; 5] = ["-device", "-netdev", "-blockdev", "-chardev", "-object"];
 /// Of those, what the console and the guest's memory need.
@@ -50,25 +48,6 @@ impl Floor {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).stdin(Stdio::null());
         command
-    }
-
-    /// The first line of what its QEMU says of its version.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub fn version(&self) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.words[0]);
-        // What stands before the first option of QEMU's own belongs to the loader that starts it.
-        command
-            .args(
-                self.words[1..]
-                    .iter()
-                    .take_while(|word| *word != "-nodefaults"),
-            )
-            .arg("--version");
-        let (_, output) = cost::of(&mut command)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text.lines().next().unwrap_or_default().to_owned())
     }
 
     /// The options that make the machine fast or slow.

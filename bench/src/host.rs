@@ -61,6 +61,21 @@ impl Host {
         self.folder.path().join("data")
     }
 
+    /// The guest kernels and the programs that it uses, with their versions.
+    ///
+    /// # Errors
+    /// When their folders cannot be read.
+    pub fn versions(&self) -> anyhow::Result<String> {
+        let mut names = Vec::new();
+        for folder in ["kernels", "tools"] {
+            for entry in fs::read_dir(self.data().join(folder))? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names.join(", "))
+    }
+
     /// A folder for a program's own files.
     pub fn scratch(&self) -> &Path {
         self.folder.path()

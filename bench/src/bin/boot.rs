@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
     let sleeper = host.sleeper("model", &[], "busybox")?;
     let floor = Floor::below(sleeper.qemu()?, &initramfs)?;
     drop(sleeper);
-    report.condition("qemu", floor.version()?);
+    report.condition("kernel and tools", host.versions()?);
     report.condition("machine", floor.machine());
 
     let bare = || {

@@ -1,10 +1,12 @@
 //! How long does it take from layers' verified gzip blobs to an image that can run, beside `gzip -dc | mkfs.erofs --tar=f` with
 //! the same two digests of each layer computed?
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context;
 use cenote_bench::cost::{self, Cost};
 use cenote_bench::host::Host;
 use cenote_bench::layout;
@@ -22,13 +24,6 @@ struct Convert {
     /// Bytes of files to pack, in MB
     #[arg(long, default_value_t = 150)]
     megabytes: u64,
-    /// The program mkfs.erofs, 1.8 or newer
-    #[arg(
-        long,
-        default_value = "target/tools/erofs-utils/mkfs.erofs",
-        value_name = "FILE"
-    )]
-    mkfs: PathBuf,
     #[command(flatten)]
     flags: Flags,
 }
@@ -55,7 +50,7 @@ fn main() -> anyhow::Result<()> {
         "How long from verified gzip blobs to an image, beside gzip and mkfs.erofs?",
     );
     let host = Host::new()?;
-    let mkfs = fs::canonicalize(&convert.mkfs)?;
+    let mkfs = mkfs()?;
     let tree = Tree::of_host(convert.megabytes * 1_000_000)?;
     report.condition(
         "input",
@@ -82,6 +77,20 @@ fn main() -> anyhow::Result<()> {
         tell(&mut report, layers, &costs[0], &costs[1]);
     }
     report.publish(&convert.flags)
+}
+
+/// mkfs.erofs of the folder `CENOTE_EROFS_UTILS`, as for the tests.
+fn mkfs() -> anyhow::Result<PathBuf> {
+    let folder =
+        env::var_os("CENOTE_EROFS_UTILS").map_or("target/tools/erofs-utils".into(), PathBuf::from);
+    let path = folder.join("mkfs.erofs");
+    fs::canonicalize(&path).with_context(|| {
+        format!(
+            "cannot find {}: run `scripts/fetch-erofs-utils {}`",
+            path.display(),
+            folder.display()
+        )
+    })
 }
 
 /// Loads the folder into an empty store.
@@ -118,7 +127,7 @@ fn tell(report: &mut Report, layers: usize, ours: &[Cost], peer: &[Cost]) {
     let ((wall, cpu), (peer_wall, peer_cpu)) = (cost::series(ours), cost::series(peer));
     report.figure(&name("cenote"), "s", &wall);
     report.figure(&name("peer"), "s", &peer_wall);
-    let slower = report.figure(&name("cenote / peer"), "ratio", &wall.ratio(&peer_wall));
+    let faster = report.figure(&name("peer / cenote"), "ratio", &peer_wall.ratio(&wall));
     report.figure(&name("cenote, processor time"), "s", &cpu);
     report.figure(&name("peer, processor time"), "s", &peer_cpu);
     let dearer = report.figure(
@@ -126,8 +135,13 @@ fn tell(report: &mut Report, layers: usize, ours: &[Cost], peer: &[Cost]) {
         "ratio",
         &cpu.ratio(&peer_cpu),
     );
-    let limit = if layers == 1 { 1.0 } else { 0.67 };
-    report.aim(&name("time, times the peer's"), Side::AtMost, limit, slower);
+    let limit = if layers == 1 { 1.0 } else { 1.5 };
+    report.aim(
+        &name("speed, times the peer's"),
+        Side::AtLeast,
+        limit,
+        faster,
+    );
     report.aim(
         &name("processor time, times the peer's"),
         Side::AtMost,

@@ -54,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         ),
     );
     let host = Host::with_busybox()?;
+    report.condition("kernel and tools", host.versions()?);
     let in_memory = format!("/scratch:size={}m", bench.mebibytes + 1);
     for (name, path, flags) in [
         ("ext4", "/large", &[][..]),

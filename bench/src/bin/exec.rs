@@ -37,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         "How many execs per second, beside a fork+exec loop in the same guest?",
     );
     let host = Host::with_busybox()?;
+    report.condition("kernel and tools", host.versions()?);
     let sleeper = host.sleeper("target", &[], "busybox")?;
     report.condition("program", format!("{PROGRAM} of busybox, 1 virtual CPU"));
     let mut one_by_one = || one_by_one(&sleeper, bench.sequential);

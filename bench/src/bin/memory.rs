@@ -38,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         "What does reading a file of the image cost in memory?",
     );
     let host = Host::new()?;
+    report.condition("kernel and tools", host.versions()?);
     import_files(&host, bench.megabytes * MEGABYTE)?;
     report.condition(
         "read",
