@@ -160,7 +160,7 @@ pub enum Error {
 pub struct Tool {
     /// Which it is.
     pub kind: Kind,
-    /// Its version: the program's own (host) or its Debian package's (unpacked).
+    /// Its version: the program's own (host) or its Debian package's without the epoch (unpacked).
     pub version: String,
     /// The program's file.
     pub program: PathBuf,
@@ -282,7 +282,8 @@ impl Tools {
         for kind in kinds {
             let files = match (&apt, source) {
                 (Some(apt), _) => {
-                    let version = apt.candidate(kind.package())?;
+                    let candidate = apt.candidate(kind.package())?;
+                    let version = version::without_epoch(&candidate);
                     if let Some(tool) = self
                         .installed()?
                         .into_iter()
@@ -335,7 +336,7 @@ impl Tools {
             deb.unpack(&root, |path| is_needed(kind, path))?;
             packages.push(format!("{}={}", deb.package, deb.version));
             if deb.package == kind.package() {
-                version = Some(deb.version);
+                version = Some(version::without_epoch(&deb.version).to_owned());
             }
         }
         let version = version.ok_or(Error::NoPackage {
@@ -390,7 +391,7 @@ impl Tools {
 }
 
 fn folder_name(kind: Kind, version: &str) -> String {
-    format!("{kind}-{}", version::without_epoch(version))
+    format!("{kind}-{version}")
 }
 
 /// Programs and libraries are where Debian's policy puts them; documentation, configuration and the rest stay packed.
