@@ -169,7 +169,11 @@ impl<R: Read> Archive<R> {
         };
         let mut data = 0;
         let kind = match header.kind() {
-            b'0' | b'\0' | b'7' if path.ends_with(b"/") => Kind::Directory,
+            // Old archives have no type for directories. What data they claim to have is there all the same.
+            b'0' | b'\0' | b'7' if path.ends_with(b"/") => {
+                data = stored;
+                Kind::Directory
+            }
             b'0' | b'\0' | b'7' => {
                 data = stored;
                 Kind::File { size: stored }

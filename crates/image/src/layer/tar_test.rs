@@ -259,6 +259,19 @@ fn a_size_counts_only_where_there_is_data() {
 }
 
 #[test]
+fn an_old_directory_may_claim_to_have_data() {
+    let archive = [
+        &header(b'0', "folder/", 3)[..],
+        &padded(b"abc"),
+        &header(b'0', "file", 0),
+    ]
+    .concat();
+    let entries = read_all(&archive).unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0].0.kind, Kind::Directory);
+}
+
+#[test]
 fn a_wrong_checksum_and_a_lone_block_of_zeros() {
     let mut broken = header(b'0', "a", 0);
     broken[0] = b'b';
