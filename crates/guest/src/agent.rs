@@ -87,7 +87,6 @@ fn try_run() -> Result<(), AgentError> {
             wait_for_shutdown(&mut host);
             server.container.kill();
             image::unmount_root(&paths);
-            rustix::fs::sync();
             farewell(&mut control, &mut host, |control| {
                 write_message(control, &Stopped {})
             });
@@ -109,7 +108,10 @@ fn carry_out(
     paths: &RootPaths,
     times: &mut BootTimes,
 ) -> Result<Arc<Server>, StepError> {
-    let (container, requests) = Container::new(plan.container.hostname.clone());
+    let (container, requests) = Container::new(
+        plan.container.hostname.clone(),
+        machine::make_control_group(),
+    );
     let machine = MachineView::over_image(paths.clone(), &Path::new(BASE).join("machine"));
     let server = Arc::new(Server { container, machine });
 

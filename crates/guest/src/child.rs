@@ -5,7 +5,7 @@
 //! reported through a pipe that closes by itself when the program starts.
 
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use cenote_protocol::{Capabilities, Rlimit};
 use rustix::fs::{Gid, Mode, Uid};
@@ -45,6 +45,8 @@ pub struct Task {
     pub no_new_privileges: bool,
     /// Whether this process stays as a reaper and the program runs below it.
     pub init: bool,
+    /// The control group that this process begins in.
+    pub cgroup: Option<OwnedFd>,
     /// Whether this process is the first of a container, which mounts what depends on its PID namespace.
     pub container: bool,
 }
@@ -165,7 +167,7 @@ fn become_program(
     // The kernel ignores nothing here: a mask is always accepted.
     umask(Mode::from_raw_mode(0o022));
     if task.container {
-        inside::mount_inside().map_err(at(Step::MountInside))?;
+        inside::mount_inside(task.cgroup.is_some()).map_err(at(Step::MountInside))?;
     }
     if task.init {
         stay_as_reaper().map_err(at(Step::StartReaper))?;

@@ -15,9 +15,11 @@ pub mod inside;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cenote_protocol::{ExecRequest, FrameReader, Refusal, Refused};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::connection::Connection;
 use crate::launch::refused;
@@ -46,20 +48,23 @@ enum State {
 #[derive(Debug)]
 pub struct Container {
     hostname: String,
+    cgroup: Option<OwnedFd>,
     state: Mutex<State>,
-    changed: Condvar,
     main: Mutex<Option<Sender<Box<MainRequest>>>>,
 }
 
 impl Container {
-    /// A container that is being prepared, and the end at which its thread receives the request for the first
+    /// A container that is being prepared, its control group if there is one, and the end at which its thread receives the request for the first
     /// process.
-    pub fn new(hostname: String) -> (Container, Receiver<Box<MainRequest>>) {
+    pub fn new(
+        hostname: String,
+        cgroup: Option<OwnedFd>,
+    ) -> (Container, Receiver<Box<MainRequest>>) {
         let (sender, receiver) = channel();
         let container = Container {
             hostname,
+            cgroup,
             state: Mutex::new(State::Preparing),
-            changed: Condvar::new(),
             main: Mutex::new(Some(sender)),
         };
         (container, receiver)
@@ -68,6 +73,14 @@ impl Container {
     /// The container's host name.
     pub fn hostname(&self) -> &str {
         &self.hostname
+    }
+
+    /// A copy of the descriptor of the container's control group, if it has one.
+    pub fn cgroup(&self) -> Option<OwnedFd> {
+        // Without it a process runs in the machine's own group: no worse than without control groups.
+        self.cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.try_clone().ok())
     }
 
     /// Hands the request for the first process to the container's thread.
@@ -88,12 +101,12 @@ impl Container {
 
     /// Notes that the first process runs.
     pub fn started(&self, pidfd: OwnedFd) {
-        self.change(State::Running(pidfd));
+        *self.lock() = State::Running(pidfd);
     }
 
     /// Notes that the first process has ended.
     pub fn ended(&self) {
-        self.change(State::Ended);
+        *self.lock() = State::Ended;
     }
 
     /// The descriptor of the first process, for entering its namespaces.
@@ -125,22 +138,13 @@ impl Container {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
-        let mut state = self.lock();
-        if let State::Running(pidfd) = &*state {
-            // It may have ended in this moment.
-            let _ = sys::send_signal(pidfd.as_fd(), libc::SIGKILL as u8);
-        }
-        while matches!(*state, State::Running(_)) {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn change(&self, state: State) {
-        *self.lock() = state;
-        self.changed.notify_all();
+        // Not running is as good as ended.
+        let Ok(pidfd) = self.first_process() else {
+            return;
+        };
+        // It may have ended in this moment.
+        let _ = sys::send_signal(pidfd.as_fd(), libc::SIGKILL as u8);
+        while let Err(Errno::INTR) = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None) {}
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

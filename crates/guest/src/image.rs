@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cenote_protocol::{RootPlan, Writable};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use crate::device;
 use crate::step::{Step, StepError};
@@ -142,13 +142,14 @@ fn mount_overlay(writable: &Writable, at: &RootPaths) -> Result<(), StepError> {
     .step("mount the overlay on", at.merged.display())
 }
 
-/// Unmounts what [`mount_root`] mounted, so that a disk is clean. What does not unmount because it is in use is
-/// detached; it has been synced.
+/// Takes down what [`mount_root`] mounted, so that a disk is clean. Threads of the container's last connections may
+/// still hold its namespace, so the disk is made read-only first: that does not depend on them.
 pub fn unmount_root(at: &RootPaths) {
+    rustix::fs::sync();
+    let _ = mount_remount(&at.changes, MountFlags::RDONLY, c"");
     for path in [&at.merged, &at.changes, &at.image] {
-        if unmount(path, UnmountFlags::empty()).is_err() {
-            let _ = unmount(path, UnmountFlags::DETACH);
-        }
+        // Nothing is lost: all is written, and the machine ends.
+        let _ = unmount(path, UnmountFlags::DETACH);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use cenote_protocol::{ProcessSpec, Refusal, Refused};
 use rustix::io::Errno;
@@ -74,6 +74,7 @@ impl Launch {
             rlimits: spec.rlimits.clone(),
             no_new_privileges: spec.no_new_privileges,
             init: spec.init,
+            cgroup: None,
             container: false,
         };
         Ok(Launch {
@@ -85,8 +86,16 @@ impl Launch {
     }
 
     /// Makes the process the first one of a container: a PID namespace of its own, and the mounts that need it.
+    #[must_use]
     pub fn as_container(mut self) -> Launch {
         self.task.container = true;
+        self
+    }
+
+    /// Lets the process begin in a control group.
+    #[must_use]
+    pub fn in_cgroup(mut self, cgroup: Option<OwnedFd>) -> Launch {
+        self.task.cgroup = cgroup;
         self
     }
 
@@ -103,6 +112,7 @@ impl Launch {
             pipe_with(PipeFlags::CLOEXEC).map_err(|errno| system("a pipe", errno))?;
         let how = Fork {
             new_pid_namespace: self.task.container,
+            cgroup: self.task.cgroup.as_ref().map(AsRawFd::as_raw_fd),
         };
         // SAFETY: the child runs `child::run`, which makes system calls only, and never returns.
         let process = match unsafe { sys::fork(how) } {

@@ -2,9 +2,11 @@
 
 use std::ffi::CStr;
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use cenote_protocol::Sysctl;
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -15,6 +17,9 @@ use crate::sys;
 /// How many files a process may have open, unless its request says otherwise: podman's figure, and the kernel's
 /// ceiling (`fs.nr_open`).
 const MAX_OPEN_FILES: u64 = 1 << 20;
+
+/// Where control groups are mounted.
+const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 
 const HARDENED: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
@@ -51,6 +56,20 @@ pub fn mount_kernel_file_systems() -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+/// Makes the control group of the container, where the kernel has control groups. Without one, containers have none
+/// to see either.
+pub fn make_control_group() -> Option<OwnedFd> {
+    let group = Path::new(CONTROL_GROUPS).join("container");
+    mount("cgroup2", CONTROL_GROUPS, "cgroup2", HARDENED, None).ok()?;
+    fs::create_dir(&group).ok()?;
+    open(
+        &group,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()
 }
 
 fn make_directory(at: &CStr) -> Result<(), StepError> {

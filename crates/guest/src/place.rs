@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::mount::{MountFlags, mount, mount_bind_recursive};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive};
 use rustix::process::{chdir, chroot};
 use rustix::thread::{
     ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe,
@@ -22,6 +22,7 @@ pub fn enter_container(first_process: &OwnedFd) -> Result<(), StepError> {
     let all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::CONTROL_GROUP
         | ThreadNameSpaceType::PROCESS_ID;
     move_into_thread_name_spaces(first_process.as_fd(), all).step("enter", "the container")
 }
@@ -106,18 +107,26 @@ fn build_view(root: &RootPaths, base: &Path, merged: &Path) -> Result<(), StepEr
     let options = std::ffi::CString::new(options).unwrap_or_default();
     mount("overlay", merged, "overlay", none, Some(options.as_c_str()))
         .step("mount the overlay on", merged.display())?;
-    // The link to the container comes with /run.
-    let container = Path::new("/run/container");
-    make(container)?;
-    mount_bind_recursive(&root.merged, container)
-        .step("show the container's root at", container.display())?;
-    for shared in ["proc", "sys", "dev", "run"] {
-        let at = merged.join(shared);
-        make(&at)?;
-        mount_bind_recursive(Path::new("/").join(shared), &at)
-            .step("show the machine's", shared)?;
+    for shared in ["proc", "sys", "dev"] {
+        share(shared, merged, |from, to| mount_bind_recursive(from, to))?;
     }
-    Ok(())
+    // Without what is mounted below: the image, the container's root and this very view are there.
+    share("run", merged, |from, to| mount_bind(from, to))?;
+    let container = merged.join("run/container");
+    make(&container)?;
+    mount_bind_recursive(&root.merged, &container)
+        .step("show the container's root at", container.display())
+}
+
+/// Shows a folder of the machine's root in the view.
+fn share(
+    name: &str,
+    view: &Path,
+    bind: fn(&Path, &Path) -> rustix::io::Result<()>,
+) -> Result<(), StepError> {
+    let at = view.join(name);
+    make(&at)?;
+    bind(&Path::new("/").join(name), &at).step("show the machine's", name)
 }
 
 fn make(path: &Path) -> Result<(), StepError> {

@@ -104,7 +104,11 @@ impl Server {
                 .enter()
                 .map_err(|error| refused(Refusal::System, error)),
         };
-        match entered.and_then(|()| start(&request, self.container.hostname(), Launch::start)) {
+        let join = |launch: Launch| match request.target {
+            Target::Vm => launch,
+            _ => launch.in_cgroup(self.container.cgroup()),
+        };
+        match entered.and_then(|()| start(&request, self.container.hostname(), join)) {
             Ok(running) => Ok(running.attend(reader, request.detach)?),
             Err(refused) => Ok(answer(&reader, &refused)?),
         }
@@ -115,8 +119,8 @@ impl Server {
     /// # Errors
     /// If the answer cannot be sent; the container has ended in any case.
     pub fn serve_main(&self, MainRequest { request, reader }: MainRequest) {
-        let start_first = |launch: Launch, ends| launch.as_container().start(ends);
-        let result = match start(&request, self.container.hostname(), start_first) {
+        let first = |launch: Launch| launch.as_container().in_cgroup(self.container.cgroup());
+        let result = match start(&request, self.container.hostname(), first) {
             Ok(running) => match running.process.pidfd.try_clone() {
                 Ok(pidfd) => {
                     self.container.started(pidfd);
@@ -139,15 +143,15 @@ struct Running {
     ends: streams::AgentEnds,
 }
 
-/// Starts the process of `request` where the calling thread is.
+/// Starts the process of `request` where the calling thread is, in the `place` that is added to it.
 fn start(
     request: &ExecRequest,
     hostname: &str,
-    start: impl FnOnce(Launch, streams::ProcessEnds) -> Result<crate::sys::Process, Refused>,
+    place: impl FnOnce(Launch) -> Launch,
 ) -> Result<Running, Refused> {
     let spec: &ProcessSpec = &request.process;
     let identity = launch::identity(spec)?;
-    let launch = Launch::prepare(spec, &identity, hostname)?;
+    let launch = place(Launch::prepare(spec, &identity, hostname)?);
     let made = match spec.terminal {
         _ if request.detach => streams::null(),
         Some(size) => streams::terminal(size, spec.stdin, &identity),
@@ -160,7 +164,7 @@ fn start(
         )
     })?;
     Ok(Running {
-        process: start(launch, process_ends)?,
+        process: launch.start(process_ends)?,
         ends,
     })
 }

@@ -1,15 +1,20 @@
 //! System calls that rustix does not offer, or not in the form that is needed here.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
+
+/// A flag of `clone3` (`linux/sched.h`); libc's constant is too narrow for its value.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// What a forked process is to be beside a copy.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fork {
     /// Whether it becomes the first process of a new PID namespace.
     pub new_pid_namespace: bool,
+    /// The control group to begin in, by its directory.
+    pub cgroup: Option<RawFd>,
 }
 
 /// Which side of a fork the caller is on.
@@ -45,9 +50,13 @@ pub unsafe fn fork(how: Fork) -> Result<Forked> {
     if how.new_pid_namespace {
         flags |= libc::CLONE_NEWPID as u64;
     }
+    if how.cgroup.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
     // SAFETY: all-zero is a valid `clone_args`: plain integers, zero means "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags;
+    args.cgroup = how.cgroup.unwrap_or_default() as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: `args` is valid for its size and `pidfd` outlives the call; without CLONE_VM the child has its own
@@ -69,6 +78,15 @@ pub unsafe fn fork(how: Fork) -> Result<Forked> {
             Ok(Forked::Parent(Process { pid, pidfd }))
         }
     }
+}
+
+/// Gives the calling process a control group namespace whose root is its present group. Makes a system call only.
+///
+/// # Errors
+/// `EINVAL` where the kernel has none.
+pub fn unshare_cgroup() -> Result<()> {
+    // SAFETY: a plain system call on an integer; nothing that is shared with other threads changes.
+    check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWCGROUP) })
 }
 
 /// Sends signal `number` to a process. Makes a system call only.

@@ -1,11 +1,13 @@
-//! What only the container's first process can mount, as it depends on its PID namespace: /proc, and over it what
-//! podman hides or protects. System calls only (see [`crate::child`]).
+//! What only the container's first process can mount, as it depends on its namespaces: /proc, and over it what podman
+//! hides or protects, and its control group. System calls only (see [`crate::child`]).
 
 use std::ffi::CStr;
 
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 use rustix::io::{Errno, Result};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_remount};
+
+use crate::sys;
 
 const HARDENED: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
@@ -34,11 +36,22 @@ const PROTECTED: [&CStr; 5] = [
     c"/proc/sysrq-trigger",
 ];
 
-/// Mounts and hides.
+/// Mounts and hides; with `cgroup`, also the control group that the process began in.
 ///
 /// # Errors
 /// What the kernel refuses; a path that this kernel does not have is passed over.
-pub fn mount_inside() -> Result<()> {
+pub fn mount_inside(cgroup: bool) -> Result<()> {
+    if cgroup {
+        sys::unshare_cgroup()?;
+        let flags = HARDENED | MountFlags::RDONLY;
+        mount(
+            c"cgroup2",
+            c"/sys/fs/cgroup",
+            c"cgroup2",
+            flags,
+            None::<&CStr>,
+        )?;
+    }
     mount(c"proc", c"/proc", c"proc", HARDENED, None::<&CStr>)?;
     for path in MASKED {
         if_present(mask(path))?;

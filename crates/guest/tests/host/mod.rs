@@ -47,7 +47,7 @@ pub fn with_input(mut spec: ProcessSpec) -> ProcessSpec {
 
 /// A server whose machine is the one that runs the test.
 pub fn server() -> (Arc<Server>, mpsc::Receiver<Box<MainRequest>>) {
-    let (container, requests) = Container::new("test".into());
+    let (container, requests) = Container::new("test".into(), None);
     (
         Arc::new(Server {
             container,
