@@ -69,6 +69,8 @@ fn try_run() -> Result<(), AgentError> {
         .release()
         .to_string_lossy()
         .into_owned();
+    let version = env!("CARGO_PKG_VERSION");
+    log::line(format_args!("agent {version} on Linux {kernel}"));
     write_message(&mut control, &Hello { kernel })?;
     times.connected = boot_time_ns();
 
@@ -82,6 +84,7 @@ fn try_run() -> Result<(), AgentError> {
         Ok(server) => {
             let accepting = server.clone();
             thread::spawn(move || accepting.listen(&listener));
+            log::line("the container is ready");
             times.ready = boot_time_ns();
             write_message(&mut control, &Ready { times })?;
             wait_for_shutdown(&mut host);

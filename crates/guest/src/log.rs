@@ -1,4 +1,4 @@
-//! One line on the console for each failure that cannot be told to the host.
+//! Lines on the console: that the agent runs, and each failure that cannot be told to the host.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -6,5 +6,5 @@ use std::io::{self, Write};
 /// Writes a line to the console (standard error, which the kernel opened as /dev/console).
 pub fn line(text: impl Display) {
     // A console that takes no more bytes must not stop the machine.
-    let _ = writeln!(io::stderr(), "cenote: {text}");
+    let _ = writeln!(io::stderr(), "cenote-guest: {text}");
 }

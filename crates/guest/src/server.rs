@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use cenote_protocol::frame::Message;
 use cenote_protocol::{
@@ -22,6 +23,9 @@ use crate::{log, vsock};
 /// The stack of a thread that serves a connection, in bytes. Its largest frame is a path or two; what it holds for a
 /// process is on the heap.
 const STACK: usize = 256 << 10;
+
+/// How long to wait before the next try when descriptors or memory have run out.
+const SHORTAGE: Duration = Duration::from_millis(200);
 
 /// What process connections are about.
 #[derive(Debug)]
@@ -43,15 +47,15 @@ enum ServeError {
 
 impl Server {
     /// Accepts connections for as long as the machine runs.
-    pub fn listen(self: &Arc<Self>, listener: &OwnedFd) {
+    pub fn listen(self: &Arc<Self>, listener: &OwnedFd) -> ! {
         loop {
             match vsock::accept(listener) {
                 Ok(connection) => self.spawn(connection),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
                 Err(errno) => {
-                    return log::line(format_args!(
-                        "cannot accept connections any longer: {errno}"
-                    ));
+                    log::line(format_args!("cannot accept a connection: {errno}"));
+                    // Descriptors or memory have run out; processes that end bring them back.
+                    thread::sleep(SHORTAGE);
                 }
             }
         }
