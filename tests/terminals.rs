@@ -19,9 +19,12 @@ fn an_interactive_shell() {
     assert!(screen.contains("33 77"), "{screen}");
     assert!(screen.contains("/dev/"), "{screen}");
     // Ctrl-C is a key of the container's terminal, not a signal for the program.
-    terminal.types("sh -c 'echo sta\"\"rted; exec cat'; echo code $?\n");
+    terminal.types("sh -c 'echo sta\"\"rted; exec cat'\n");
     terminal.shows("started");
     terminal.types("\x03");
+    // The interrupt throws away what was typed before it, so the next line waits for the prompt.
+    terminal.shows("^C\r\n/ #");
+    terminal.types("echo code $?\n");
     terminal.shows("code 130");
     terminal.types("exit 5\n");
     let (code, screen, restored) = terminal.finish();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cenote_sandbox::Sandbox;
+use cenote_sandbox::{Paths, Sandbox};
 use clap::Args;
 
 use super::sandbox;
@@ -33,7 +33,10 @@ impl Rm {
                 )
             });
         }
-        sandbox::each(&names, |sandbox| remove(sandbox, self.force))
+        let code = sandbox::each(&names, |sandbox| remove(sandbox, self.force))?;
+        // Opening the images' store clears the leases that killed monitors held.
+        cenote_image::Store::open(&Paths::from_env()?.images())?;
+        Ok(code)
     }
 }
 
