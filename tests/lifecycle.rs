@@ -53,6 +53,12 @@ fn from_create_to_rm() {
         .succeeds()
         .prints("saved");
 
+    let console = host.run(&["logs", "--boot", "web"]).succeeds().stdout();
+    assert!(
+        console.contains("cenote-guest: the container is ready"),
+        "{console}"
+    );
+
     let listed = &host.sandboxes()[0];
     assert_eq!(
         (&listed["status"], &listed["code"], &listed["name"]),

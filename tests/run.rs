@@ -31,7 +31,7 @@ fn flags_make_the_container() {
     let file = host.file("variables", "FILE=from a file\nBOTH=file\n");
     let script = r#"
         id -u; id -g; pwd; hostname; echo "$FLAG|$FILE|$BOTH|$PASSED|$PREFIX_A|$container"
-        nproc; touch /new 2>/dev/null || echo read-only; touch /scratch/new && echo scratch
+        nproc; touch /new 2>/dev/null || echo read-only; touch /scratch/new /tmp/new && echo scratch
         grep -c . /proc/mounts >/dev/null && df -m /scratch | tail -n 1 | awk '{print $2}'
         echo to-stderr >&2; cat; exit 7"#;
     let arguments = [

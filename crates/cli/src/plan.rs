@@ -20,6 +20,13 @@ const MIN_MEMORY: Size = Size(64 << 20);
 /// Less than this the writable layer's file system does not fit in.
 const MIN_DISK: Size = Size(16 << 20);
 
+/// Where a container with a read-only root can still write, unless the user puts something else there.
+const SCRATCH: [(&str, &str); 3] = [
+    ("/run", "mode=755,nosuid,nodev"),
+    ("/tmp", "mode=1777,nosuid,nodev"),
+    ("/var/tmp", "mode=1777,nosuid,nodev"),
+];
+
 /// The terminal's size until the caller's own is known.
 const WINDOW: WindowSize = WindowSize { rows: 24, cols: 80 };
 
@@ -188,14 +195,28 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The mounts that were asked for; under a read-only root the places that programs expect to write to come first,
+    /// as in podman.
     fn tmpfs(&self) -> Vec<Tmpfs> {
-        let mounts = self.flags.tmpfs.iter();
-        mounts
-            .map(|mount| Tmpfs {
-                path: (&mount.path).into(),
-                options: mount.options.clone(),
+        let wanted = self.flags.tmpfs.iter().map(|mount| Tmpfs {
+            path: mount.path.clone(),
+            options: mount.options.clone(),
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let expected = SCRATCH.iter().filter(|_| self.flags.read_only);
+        let mut mounts: Vec<_> = expected
+            .map(|&(path, options)| Tmpfs {
+                path: path.to_owned(),
+                options: options.to_owned(),
             })
-            .collect()
+            .filter(|mount| {
+                wanted
+                    .iter()
+                    .all(|other| !is_same(&other.path, &mount.path))
+            })
+            .collect();
+        mounts.extend(wanted);
+        mounts
     }
 
     fn network(&self) -> Network {
@@ -213,6 +234,11 @@ impl<'a> Plan<'a> {
             },
         }
     }
+}
+
+/// Whether two absolute paths are the same but for slashes at their ends.
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
 /// The image's working directory, which may be missing or relative to the root.

@@ -170,11 +170,11 @@ fn machine_flags() {
         }
     );
     assert_eq!(
-        spec.tmpfs,
-        [Tmpfs {
+        spec.tmpfs.last(),
+        Some(&Tmpfs {
             path: "/t".into(),
             options: "size=1m".to_owned()
-        }]
+        })
     );
     assert_eq!(
         (spec.hostname.as_deref(), spec.kernel.as_deref()),
@@ -185,6 +185,21 @@ fn machine_flags() {
         (Vmm::Qemu, Accel::Tcg, 3, true)
     );
     assert_eq!(spec.labels["a"], "b");
+}
+
+#[test]
+fn a_read_only_root_keeps_places_to_write() {
+    let paths = |args: &[&str]| -> Vec<String> {
+        spec(args)
+            .tmpfs
+            .into_iter()
+            .map(|mount| mount.path)
+            .collect()
+    };
+    assert_eq!(paths(&["x"]), [""; 0]);
+    assert_eq!(paths(&["--read-only", "x"]), ["/run", "/tmp", "/var/tmp"]);
+    let own = ["--read-only", "--tmpfs", "/tmp/:size=1m", "x"];
+    assert_eq!(paths(&own), ["/run", "/var/tmp", "/tmp/"]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub struct ContainerFlags {
     /// Room for what the container writes, such as 4g
     #[arg(long, value_name = "SIZE")]
     pub disk: Option<Size>,
-    /// Make the image's files read-only
+    /// Make the root read-only, but for tmpfs on /run, /tmp and /var/tmp
     #[arg(long)]
     pub read_only: bool,
     /// Mount a file system in memory, such as /tmp:size=64m
