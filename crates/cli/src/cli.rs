@@ -86,3 +86,7 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "cli_test.rs"]
+mod tests;
