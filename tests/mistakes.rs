@@ -38,6 +38,10 @@ fn without_a_machine_started() {
         &["run", "--pull", "never", "nothing-here"],
         &["nothing-here", "cenote pull"],
     );
+    refused(
+        &["exec", "nobody"],
+        &["give a command", "cenote exec nobody COMMAND"],
+    );
     refused(&["exec", "nobody", "true"], &["nobody", "cenote ps -a"]);
     refused(&["rm", "nobody"], &["nobody", "cenote ps -a"]);
     refused(&["rmi", "nothing-here"], &["nothing-here", "cenote images"]);

@@ -24,12 +24,19 @@ pub struct Exec {
     #[arg(long)]
     vm: bool,
     /// Name or id, then the command
-    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_name = "CONTAINER COMMAND [ARG]...")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        value_name = "CONTAINER COMMAND [ARG]..."
+    )]
     container_and_command: Vec<String>,
 }
 
 impl Exec {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let [name] = self.container_and_command.as_slice() {
+            anyhow::bail!("give a command behind the container's name: cenote exec {name} COMMAND");
+        }
         let sandbox = sandbox::find(&self.container_and_command[0])?;
         let request = self.request(&sandbox.spec().process, &env::of_host())?;
         let (stdio, guards) =

@@ -80,10 +80,9 @@ fn the_machine_knows_nothing_of_the_container() {
 }
 
 #[test]
-fn a_command_is_needed_and_a_detached_one_has_no_terminal() {
+fn a_container_is_needed_and_a_detached_command_has_no_terminal() {
     for args in [
-        &["web"][..],
-        &[],
+        &[][..],
         &["-d", "-t", "web", "sh"],
         &["-d", "-i", "web", "sh"],
     ] {
