@@ -1,9 +1,13 @@
 //! A container's network, seen from both sides.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use crate::fixture::Host;
+
+/// A server that does not answer within this time never will.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
@@ -13,12 +17,12 @@ fn free_port() -> u16 {
         .port()
 }
 
-fn get(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+fn get(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 #[test]
@@ -36,13 +40,20 @@ fn two_web_servers_at_once() {
         .succeeds();
     }
     for (name, port) in ["one", "two"].into_iter().zip(ports) {
-        // The connection waits in the guest until its server listens, or is refused before that.
-        let answer = std::iter::repeat_with(|| get(port, "/"))
-            .take(200)
-            .find(|answer| answer.contains("200 OK"));
+        // Connections are refused until the server in the guest listens.
+        let begun = Instant::now();
+        let answer = loop {
+            match get(port, "/") {
+                Ok(answer) if !answer.is_empty() => break answer,
+                other => assert!(
+                    begun.elapsed() < PATIENCE,
+                    "{name} does not answer: {other:?}"
+                ),
+            }
+        };
         assert!(
-            answer.is_some_and(|answer| answer.contains(&format!("I am {name}"))),
-            "{name} does not answer"
+            answer.contains("200 OK") && answer.contains(&format!("I am {name}")),
+            "{answer}"
         );
     }
     let publish = format!("{}:80", ports[0]);
