@@ -29,7 +29,7 @@ lint:
 install:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
 
-# make soak:    many lives and sudden deaths of sandboxes; takes an hour or more
+# make soak:    many lives and sudden deaths of sandboxes; takes a quarter of an hour or more
 soak:
 	@scripts/soak
 
