@@ -3,21 +3,23 @@
 //! [`Memory::ram`] is the guest's RAM. Rings, indirect tables, headers and everything else that is copied by the
 //! processor is reached through it and nothing else.
 //!
-//! [`Memory::data`] is everything a descriptor may name as the source or target of bulk data. Its only operations are
-//! system calls that take vectors, so that a page that cannot be touched (a file that became shorter below a mapping)
-//! is an `EFAULT` from the kernel and never a signal. Today it covers the RAM; windows onto files join it without a
-//! change to its users.
+//! [`Memory::data`] is everything a descriptor may name as the source or target of bulk data: the RAM and the
+//! [`Windows`] onto files. Its only operations are system calls that take vectors, so that a page that cannot be touched
+//! (a file that became shorter below a mapping) is an `EFAULT` from the kernel and never a signal.
 
-use std::io;
-use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd};
+mod data;
+mod windows;
+
 use std::sync::Arc;
 
 use thiserror::Error;
-use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    MemoryRegionAddress,
+};
 
-/// The most pieces that one vectored system call takes (`UIO_MAXIOV` in Linux); longer requests are served in part.
-const MAX_PIECES: usize = 1024;
+pub use data::Data;
+pub use windows::{Mapping, WindowError, Windows};
 
 /// Why guest memory could not be reached.
 #[derive(Debug, Error)]
@@ -34,6 +36,14 @@ pub enum MemoryError {
     #[error("{len} bytes of guest memory cannot be touched; the file behind them became shorter")]
     Gone {
         /// Length of the request in bytes.
+        len: u64,
+    },
+    /// The request would write to a window that only shows a file.
+    #[error("the guest asked to fill {len} bytes at {addr:#x}, which it may only read")]
+    ReadOnly {
+        /// First guest-physical address of the span.
+        addr: u64,
+        /// Length in bytes.
         len: u64,
     },
     /// Fewer bytes are in the span list than the request needs.
@@ -78,12 +88,18 @@ fn slice_spans(spans: &[Span], skip: u64, len: u64) -> impl Iterator<Item = (u64
 #[derive(Clone, Debug)]
 pub struct Memory {
     ram: Arc<GuestMemoryMmap>,
+    windows: Arc<Windows>,
 }
 
 impl Memory {
-    /// Guest memory whose RAM is `ram`.
+    /// Guest memory that is `ram` alone.
     pub fn new(ram: Arc<GuestMemoryMmap>) -> Self {
-        Self { ram }
+        Self::with_windows(ram, Arc::default())
+    }
+
+    /// Guest memory whose RAM is `ram` and that shows `windows` elsewhere. Where both are, the RAM is.
+    pub fn with_windows(ram: Arc<GuestMemoryMmap>, windows: Arc<Windows>) -> Self {
+        Self { ram, windows }
     }
 
     /// The guest's RAM: for rings, headers and all that is copied.
@@ -120,7 +136,7 @@ impl Memory {
     }
 
     /// The `len` bytes of guest memory from `skip` bytes into `spans`, for vectored system calls. `writable` says that
-    /// the kernel will be asked to fill them.
+    /// the kernel will be asked to fill them. Covers less than `len` when that is in more pieces than one call takes.
     pub fn data<'a>(
         &'a self,
         spans: &[Span],
@@ -129,47 +145,50 @@ impl Memory {
         writable: bool,
     ) -> Result<Data<'a>, MemoryError> {
         check_len(spans, skip, len)?;
-        let mut data = Data {
-            pieces: Vec::with_capacity(spans.len().min(MAX_PIECES)),
-            len: 0,
-            memory: PhantomData,
-        };
+        let mut data = Data::with_capacity(spans.len());
         for (addr, len) in slice_spans(spans, skip, len) {
-            self.push_pieces(&mut data, addr, len, writable)?;
+            if !self.add_span(&mut data, addr, len, writable)? {
+                break;
+            }
         }
         Ok(data)
     }
 
-    fn push_pieces(
-        &self,
-        data: &mut Data<'_>,
+    /// Adds the pieces of RAM and windows that make up a span. Returns whether there is room for more.
+    fn add_span<'a>(
+        &'a self,
+        data: &mut Data<'a>,
         addr: u64,
         len: u64,
         writable: bool,
-    ) -> Result<(), MemoryError> {
+    ) -> Result<bool, MemoryError> {
         let out_of_range = || MemoryError::OutOfRange { addr, len };
-        let count = usize::try_from(len).map_err(|_| out_of_range())?;
-        let access = if writable {
-            Permissions::Write
-        } else {
-            Permissions::Read
-        };
-        let slices = self
-            .ram
-            .get_slices(GuestAddress(addr), count, access)
-            .map_err(|_| out_of_range())?;
-        for slice in slices {
-            let slice = slice.map_err(|_| out_of_range())?;
-            if data.pieces.len() == MAX_PIECES {
-                return Ok(());
+        let mut done = 0;
+        while done < len {
+            let at = addr.checked_add(done).ok_or_else(out_of_range)?;
+            let left = len - done;
+            let (took, room) = if let Some(region) = self.ram.find_region(GuestAddress(at)) {
+                let offset = at - region.start_addr().0;
+                let take = left.min(region.len() - offset);
+                let slice = usize::try_from(take)
+                    .ok()
+                    .and_then(|take| region.get_slice(MemoryRegionAddress(offset), take).ok())
+                    .ok_or_else(out_of_range)?;
+                (take, data.add_ram(&slice))
+            } else {
+                let view = self.windows.find(at).ok_or_else(out_of_range)?;
+                if writable && !view.mapping.is_writable() {
+                    return Err(MemoryError::ReadOnly { addr, len });
+                }
+                let take = left.min(view.rest);
+                (take, data.add_view(view, take))
+            };
+            if !room {
+                return Ok(false);
             }
-            data.len += slice.len() as u64;
-            data.pieces.push(libc::iovec {
-                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-                iov_len: slice.len(),
-            });
+            done += took;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -179,64 +198,6 @@ fn check_len(spans: &[Span], skip: u64, need: u64) -> Result<(), MemoryError> {
         Err(MemoryError::TooShort { have, need })
     } else {
         Ok(())
-    }
-}
-
-/// Pieces of guest memory that only the kernel reads and writes, on behalf of a system call.
-///
-/// Borrowed from the [`Memory`] that keeps them mapped.
-#[derive(Debug)]
-pub struct Data<'a> {
-    pieces: Vec<libc::iovec>,
-    len: u64,
-    memory: PhantomData<&'a Memory>,
-}
-
-impl Data<'_> {
-    /// Bytes covered. Less than was asked for when the request has more pieces than one system call takes.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether no byte is covered.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Sends from guest memory to the socket without waiting; returns the bytes taken, which may be fewer than [`len`].
-    ///
-    /// [`len`]: Self::len
-    pub fn send_to(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let message = self.message();
-        // SAFETY: `message` points at `self.pieces`, which outlives the call; every piece lies in a mapping that the
-        // borrowed `Memory` keeps, and the kernel answers EFAULT for a page that it cannot read.
-        let sent = unsafe {
-            libc::sendmsg(
-                socket.as_raw_fd(),
-                &message,
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            )
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// Receives from the socket into guest memory without waiting; returns the bytes stored, 0 at end of stream.
-    ///
-    /// Must come from [`Memory::data`] with `writable`.
-    pub fn receive_from(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let mut message = self.message();
-        // SAFETY: as in `send_to`; the kernel writes only to guest memory, which Rust code never holds references to.
-        let received =
-            unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
-    }
-
-    fn message(&mut self) -> libc::msghdr {
-        // SAFETY: all-zero is a valid `msghdr`: no name, no control data, no pieces.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = self.pieces.as_mut_ptr();
-        message.msg_iovlen = self.pieces.len() as _;
-        message
     }
 }
 

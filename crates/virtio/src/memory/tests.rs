@@ -1,9 +1,10 @@
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use proptest::prelude::*;
 
+use super::data::MAX_PIECES;
 use super::*;
 
 const KIB: u64 = 1024;

@@ -35,7 +35,7 @@ use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 pub use choices::Choices;
 
 use crate::device::{Activation, Interrupt};
-use crate::memory::Memory;
+use crate::memory::{Memory, Windows};
 use crate::queue::{Ring, RingLayout, RingPosition};
 
 /// RAM of a fake guest in bytes, at guest-physical address 0.
@@ -70,6 +70,11 @@ impl Default for FakeGuest {
 impl FakeGuest {
     /// A guest whose RAM is a memory file, as a VMM shares it with a vhost-user back-end.
     pub fn new() -> Self {
+        Self::with_windows(Arc::default())
+    }
+
+    /// The same, with windows beside the RAM.
+    pub fn with_windows(windows: Arc<Windows>) -> Self {
         let file = File::from(memfd_create("ram", MemfdFlags::CLOEXEC).expect("a memfd"));
         ftruncate(&file, RAM_SIZE).expect("RAM");
         let range = (
@@ -80,7 +85,7 @@ impl FakeGuest {
         let ram = GuestMemoryMmap::from_ranges_with_files([range]).expect("a mapping");
         // Address 0 stays free, because rings may not be there.
         Self {
-            memory: Memory::new(Arc::new(ram)),
+            memory: Memory::with_windows(Arc::new(ram), windows),
             file,
             next: 4096,
         }
