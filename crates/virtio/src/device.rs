@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::memory::Memory;
 use crate::queue::{Ring, RingPosition};
-use crate::vsock;
+use crate::{pmem, vsock};
 
 /// Feature bits that belong to the queue and the transport, not to a device (virtio 1.2 section 6).
 pub mod feature {
@@ -82,8 +82,21 @@ pub enum ActivateError {
 /// Plain data, versioned by whoever writes the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceState {
+    /// See [`pmem::PmemState`].
+    Pmem(pmem::PmemState),
     /// See [`vsock::VsockState`].
     Vsock(vsock::VsockState),
+}
+
+/// Answers a read of `data.len()` bytes at `offset` of the configuration space whose content is `config`.
+pub(crate) fn read_config_from(config: &[u8], offset: u64, data: &mut [u8]) {
+    data.fill(0);
+    let rest = usize::try_from(offset)
+        .ok()
+        .and_then(|offset| config.get(offset..))
+        .unwrap_or_default();
+    let len = rest.len().min(data.len());
+    data[..len].copy_from_slice(&rest[..len]);
 }
 
 /// A virtio device.

@@ -11,9 +11,11 @@
 
 pub mod device;
 pub mod memory;
+pub mod pmem;
 pub mod queue;
 pub mod vhost_user;
 pub mod vsock;
+mod worker;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -7,7 +7,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
 use super::muxer::Muxer;
 use super::worker::Worker;
 use super::{VsockError, VsockSpec, VsockState};
-use crate::device::{ActivateError, Activation, Device, DeviceState, feature};
+use crate::device::{ActivateError, Activation, Device, DeviceState, feature, read_config_from};
 use crate::queue::RingPosition;
 
 /// Rings for packets to the guest, of the guest, and for events (virtio 1.2 section 5.10.2). Linux fills the first one
@@ -75,14 +75,7 @@ impl Device for Vsock {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let config = self.guest_cid.to_le_bytes();
-        data.fill(0);
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| config.get(offset..))
-            .unwrap_or_default();
-        let len = rest.len().min(data.len());
-        data[..len].copy_from_slice(&rest[..len]);
+        read_config_from(&self.guest_cid.to_le_bytes(), offset, data);
     }
 
     fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
