@@ -9,7 +9,7 @@
 //!     +----------------reset----------------+       (the driver is gone: what it knew is forgotten)
 //! ```
 //!
-//! A running device serves its rings from one worker thread of its own.
+//! A running device serves its rings from threads of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::memory::Memory;
 use crate::queue::{Ring, RingPosition};
-use crate::{pmem, vsock};
+use crate::{block, pmem, vsock};
 
 /// Feature bits that belong to the queue and the transport, not to a device (virtio 1.2 section 6).
 pub mod feature {
@@ -84,6 +84,8 @@ pub enum ActivateError {
 pub enum DeviceState {
     /// See [`pmem::PmemState`].
     Pmem(pmem::PmemState),
+    /// See [`block::BlockState`].
+    Block(block::BlockState),
     /// See [`vsock::VsockState`].
     Vsock(vsock::VsockState),
 }

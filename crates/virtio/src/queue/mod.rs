@@ -92,6 +92,8 @@ pub struct Ring {
     memory: Memory,
     doorbell: OwnedFd,
     interrupt: Arc<dyn Interrupt>,
+    /// Whether chains were given back since the driver was last told.
+    unannounced: bool,
 }
 
 impl Ring {
@@ -134,6 +136,7 @@ impl Ring {
             memory,
             doorbell,
             interrupt,
+            unannounced: false,
         })
     }
 
@@ -198,6 +201,7 @@ impl Ring {
     }
 
     fn give_back(&mut self, head: u16, written: u32) -> Result<(), RingError> {
+        self.unannounced = true;
         let memory = self.memory.clone();
         self.queue
             .add_used(memory.ram(), head, written)
@@ -206,6 +210,9 @@ impl Ring {
 
     /// Interrupts the driver if it wants to know of the chains given back since the last call.
     pub fn notify(&mut self) -> Result<(), RingError> {
+        if !std::mem::take(&mut self.unannounced) {
+            return Ok(());
+        }
         let memory = self.memory.clone();
         if self
             .queue

@@ -386,3 +386,22 @@ fn arming_finds_what_came_in_meanwhile() {
     driver.offer(&[Buffer::writable(page, 10)]);
     assert!(ring.arm().unwrap());
 }
+
+#[test]
+fn a_driver_is_told_only_of_what_came_back() {
+    let (mut guest, mut driver, _) = honest();
+    let page = guest.allocate(4096);
+    let mut ring = driver.ring_without_event_idx();
+    ring.notify().unwrap();
+    driver.offer(&[Buffer::writable(page, 1)]);
+    driver.offer(&[Buffer::writable(page, 1)]);
+    for _ in 0..2 {
+        let chain = pop(&mut ring).unwrap();
+        ring.push(chain, 1).unwrap();
+    }
+    ring.notify().unwrap();
+    ring.notify().unwrap();
+    let mut count = [0; 8];
+    rustix::io::read(driver.interrupt(), &mut count).unwrap();
+    assert_eq!(u64::from_ne_bytes(count), 1);
+}

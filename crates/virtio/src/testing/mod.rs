@@ -254,12 +254,25 @@ impl Driver {
 
     /// The device's end, served up to `position`.
     pub fn ring_at(&self, position: RingPosition) -> Ring {
+        self.ring_with(position, true)
+    }
+
+    /// The device's end of a driver that wants an interrupt for whatever comes back, at its beginning.
+    pub fn ring_without_event_idx(&self) -> Ring {
+        let start = RingPosition {
+            next_avail: 0,
+            next_used: 0,
+        };
+        self.ring_with(start, false)
+    }
+
+    fn ring_with(&self, position: RingPosition, event_idx: bool) -> Ring {
         let (doorbell, interrupt) = (self.doorbell(), self.interrupt.clone());
         Ring::new(
             self.index,
             self.layout,
             position,
-            true,
+            event_idx,
             self.memory.clone(),
             doorbell,
             interrupt,

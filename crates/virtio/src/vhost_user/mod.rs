@@ -152,4 +152,6 @@ fn answer_all(requests: &mut BackendReqHandler<Mutex<Backend>>) -> Result<(), Pr
 }
 
 #[cfg(test)]
+pub(crate) mod fake_frontend;
+#[cfg(test)]
 mod tests;

@@ -2,25 +2,20 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
 
 use tempfile::TempDir;
-use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
+use vhost::VhostBackend;
+use vhost::vhost_user::message::VhostUserConfigFlags;
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
-use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
-use vmm_sys_util::eventfd::EventFd;
 
+use super::fake_frontend::{FRONTEND_BASE, addresses, region, start_ring};
 use super::*;
-use crate::testing::{Driver, FakeGuest, RAM_SIZE};
+use crate::testing::{FakeGuest, RAM_SIZE};
 use crate::vsock::fake_driver::FakeDriver;
 use crate::vsock::{Vsock, VsockSpec, connect};
-
-/// Where the front-end has guest memory in its own address space, as far as the back-end is concerned.
-const FRONTEND_BASE: u64 = 0x7000_0000_0000;
-const PROTOCOL_FEATURES: u64 = 1 << 30;
 
 /// A VMM, its guest, and the device that it borrows.
 struct Vmm {
@@ -28,21 +23,6 @@ struct Vmm {
     handle: Handle,
     driver: FakeDriver,
     dir: TempDir,
-}
-
-fn event_fd(fd: OwnedFd) -> EventFd {
-    // SAFETY: the descriptor is an eventfd of the fake driver's, and its ownership moves.
-    unsafe { EventFd::from_raw_fd(fd.into_raw_fd()) }
-}
-
-fn region(file: &File, guest_phys_addr: u64, memory_size: u64) -> VhostUserMemoryRegionInfo {
-    VhostUserMemoryRegionInfo {
-        guest_phys_addr,
-        memory_size,
-        userspace_addr: FRONTEND_BASE + guest_phys_addr,
-        mmap_offset: 0,
-        mmap_handle: file.as_raw_fd(),
-    }
 }
 
 impl Vmm {
@@ -56,33 +36,15 @@ impl Vmm {
         .unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let handle = serve(Box::new(device), ours).unwrap();
-        let mut vmm = Self {
-            frontend: Frontend::from_stream(theirs, 3),
+        let vmm = Self {
+            frontend: fake_frontend::connect(theirs, 3),
             handle,
             driver: FakeDriver::new(9),
             dir,
         };
-        vmm.negotiate();
         let ram = region(vmm.driver.guest.file(), 0, RAM_SIZE);
         vmm.frontend.set_mem_table(&[ram]).unwrap();
         vmm
-    }
-
-    fn negotiate(&mut self) {
-        self.frontend.set_owner().unwrap();
-        let features = self.frontend.get_features().unwrap();
-        assert_ne!(features & PROTOCOL_FEATURES, 0);
-        let protocol = self.frontend.get_protocol_features().unwrap();
-        let wanted = VhostUserProtocolFeatures::CONFIG
-            | VhostUserProtocolFeatures::MQ
-            | VhostUserProtocolFeatures::RESET_DEVICE
-            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
-            | VhostUserProtocolFeatures::REPLY_ACK;
-        assert!(protocol.contains(wanted));
-        self.frontend.set_protocol_features(wanted).unwrap();
-        self.frontend
-            .set_hdr_flags(vhost::vhost_user::message::VhostUserHeaderFlag::NEED_REPLY);
-        self.frontend.set_features(features).unwrap();
     }
 
     /// Starts the rings for packets, as QEMU does: the event ring stays with the VMM.
@@ -122,32 +84,6 @@ impl Vmm {
         stream.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"pong");
         stream
-    }
-}
-
-fn start_ring(frontend: &mut Frontend, index: usize, driver: &Driver, base: u16) {
-    let layout = driver.layout;
-    frontend.set_vring_num(index, layout.size).unwrap();
-    frontend.set_vring_base(index, base).unwrap();
-    frontend.set_vring_addr(index, &addresses(driver)).unwrap();
-    frontend
-        .set_vring_call(index, &event_fd(driver.interrupt()))
-        .unwrap();
-    frontend
-        .set_vring_kick(index, &event_fd(driver.doorbell()))
-        .unwrap();
-}
-
-fn addresses(driver: &Driver) -> VringConfigData {
-    let layout = driver.layout;
-    VringConfigData {
-        queue_max_size: layout.size,
-        queue_size: layout.size,
-        flags: 0,
-        desc_table_addr: FRONTEND_BASE + layout.desc_table,
-        used_ring_addr: FRONTEND_BASE + layout.used_ring,
-        avail_ring_addr: FRONTEND_BASE + layout.avail_ring,
-        log_addr: None,
     }
 }
 

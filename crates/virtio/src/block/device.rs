@@ -1,0 +1,144 @@
+//! The device as a transport sees it: identity, configuration space, and a worker for each queue.
+
+use std::mem;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ,
+    VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
+};
+use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
+use zerocopy::IntoBytes;
+
+use super::config::Config;
+use super::disk::Disk;
+use super::worker::{Shared, Worker};
+use super::{BlockError, BlockSpec, BlockState};
+use crate::device::{ActivateError, Activation, Device, DeviceState, feature, read_config_from};
+use crate::queue::RingPosition;
+
+/// Most queues of a device. Each has a thread; more of them than a host's disk or memory can feed gain nothing.
+pub const MAX_QUEUES: u16 = 16;
+/// Entries of a queue: two more than a request may have buffers, and eight times the depth at which disks are measured.
+const QUEUE_SIZE: u16 = 256;
+
+/// A block device. See the [module](super).
+pub struct Block {
+    disk: Arc<Disk>,
+    queue_sizes: Vec<u16>,
+    config: Config,
+    id: String,
+    workers: Vec<Option<Worker>>,
+}
+
+impl Block {
+    /// Opens the file.
+    pub fn new(spec: &BlockSpec) -> Result<Self, BlockError> {
+        let disk = Disk::open(spec)?;
+        let queues = spec.queues.clamp(1, MAX_QUEUES);
+        Ok(Self {
+            config: Config::new(&disk, queues),
+            disk: Arc::new(disk),
+            queue_sizes: vec![QUEUE_SIZE; queues.into()],
+            id: spec.id.clone(),
+            workers: Vec::new(),
+        })
+    }
+
+    /// A device that takes the place of the one that was saved as `state`, on a file with the same bytes.
+    pub fn restore(state: &BlockState, path: PathBuf) -> Result<Self, BlockError> {
+        let spec = BlockSpec {
+            path,
+            read_only: state.read_only,
+            ephemeral: state.ephemeral,
+            queues: state.queues,
+            id: state.id.clone(),
+        };
+        let device = Self::new(&spec)?;
+        let (found, saved) = (device.disk.sectors(), state.sectors);
+        if found != saved {
+            let path = spec.path;
+            return Err(BlockError::SizeChanged { path, found, saved });
+        }
+        Ok(device)
+    }
+}
+
+impl Device for Block {
+    fn name(&self) -> &'static str {
+        "block"
+    }
+
+    fn device_type(&self) -> u32 {
+        VIRTIO_ID_BLOCK
+    }
+
+    fn features(&self) -> u64 {
+        let always = 1 << VIRTIO_BLK_F_SEG_MAX
+            | 1 << VIRTIO_BLK_F_BLK_SIZE
+            | 1 << VIRTIO_BLK_F_TOPOLOGY
+            | 1 << VIRTIO_BLK_F_MQ;
+        let kind = if self.disk.is_read_only() {
+            1 << VIRTIO_BLK_F_RO
+        } else {
+            1 << VIRTIO_BLK_F_FLUSH | 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES
+        };
+        feature::RING | always | kind
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &self.queue_sizes
+    }
+
+    fn read_config(&self, offset: u64, data: &mut [u8]) {
+        read_config_from(self.config.as_bytes(), offset, data);
+    }
+
+    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
+
+    fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
+        // Without flushes the driver relies on each write (virtio 1.2 section 5.2.6.2).
+        let knows_flush = activation.features & 1 << VIRTIO_BLK_F_FLUSH != 0;
+        let shared = Arc::new(Shared {
+            disk: Arc::clone(&self.disk),
+            write_through: !knows_flush && !self.disk.is_ephemeral(),
+        });
+        let mut workers = Vec::with_capacity(activation.rings.len());
+        for ring in activation.rings {
+            let worker = ring
+                .map(|ring| Worker::start(ring, Arc::clone(&shared)))
+                .transpose()
+                .map_err(|source| ActivateError::Resources {
+                    device: self.name(),
+                    call: "starting a queue's thread",
+                    source,
+                })?;
+            workers.push(worker);
+        }
+        self.workers = workers;
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Vec<Option<RingPosition>> {
+        let workers = mem::take(&mut self.workers);
+        // All at once, so that the slowest request is waited for once.
+        workers.iter().flatten().for_each(Worker::ask_to_stop);
+        workers
+            .into_iter()
+            .map(|worker| worker.and_then(Worker::stop))
+            .collect()
+    }
+
+    fn reset(&mut self) {}
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Block(BlockState {
+            sectors: self.disk.sectors(),
+            read_only: self.disk.is_read_only(),
+            ephemeral: self.disk.is_ephemeral(),
+            queues: self.queue_sizes.len() as u16,
+            id: self.id.clone(),
+        })
+    }
+}
