@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use cenote_virtio::block::fuzz::requests;
 use cenote_virtio::queue::fuzz::rings;
 use cenote_virtio::vsock::fuzz::packets;
 use proptest::prelude::*;
@@ -25,6 +26,11 @@ fn replay(target: &str, play: fn(&[u8])) {
 #[test]
 fn vsock_seeds() {
     replay("vsock_packets", packets);
+}
+
+#[test]
+fn block_seeds() {
+    replay("block_requests", requests);
 }
 
 #[test]
@@ -53,6 +59,19 @@ proptest! {
     #[test]
     fn any_play(data in prop::collection::vec(any::<u8>(), 0..600)) {
         packets(&data);
+    }
+
+    #[test]
+    fn any_request(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        requests(&data);
+    }
+
+    /// Requests that are mostly sound.
+    #[test]
+    fn likely_requests(
+        requests_made in prop::collection::vec("[iofgdz][0-9lmxy](=[0-9lmxy]{3})?hh([dDwWcs][hskpt]){0,3}[SW]1\\.", 0..12),
+    ) {
+        requests(format!(".{}", requests_made.concat()).as_bytes());
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub enum BlockError {
         saved: u64,
     },
 }
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+
 #[cfg(test)]
 pub(crate) mod fake_driver;
 #[cfg(test)]

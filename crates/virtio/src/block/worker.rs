@@ -116,7 +116,7 @@ enum Background<'m> {
 }
 
 /// The thread's own state.
-struct Service<'m> {
+pub(super) struct Service<'m> {
     ring: Ring,
     shared: &'m Shared,
     memory: &'m Memory,
@@ -127,7 +127,12 @@ struct Service<'m> {
 }
 
 impl<'m> Service<'m> {
-    fn new(ring: Ring, shared: &'m Shared, memory: &'m Memory, epoll: &'m OwnedFd) -> Self {
+    pub(super) fn new(
+        ring: Ring,
+        shared: &'m Shared,
+        memory: &'m Memory,
+        epoll: &'m OwnedFd,
+    ) -> Self {
         Self {
             ring,
             shared,
@@ -153,12 +158,7 @@ impl<'m> Service<'m> {
     fn serve(&mut self, stop: &Stop) -> Result<(), ServeError> {
         let mut events = Vec::with_capacity(EVENTS);
         while !stop.asked.load(Ordering::Acquire) {
-            self.ring.disarm()?;
-            let more = self.take_requests()?;
-            self.submit()?;
-            self.finish_ended()?;
-            self.announce()?;
-            if more || (!self.is_full() && self.ring.arm()?) {
+            if self.round()? {
                 continue;
             }
             match epoll::wait(self.epoll, spare_capacity(&mut events), None) {
@@ -167,6 +167,16 @@ impl<'m> Service<'m> {
             }
         }
         Ok(())
+    }
+
+    /// Serves what waits. Returns whether there is more to do without waiting.
+    pub(super) fn round(&mut self) -> Result<bool, ServeError> {
+        self.ring.disarm()?;
+        let more = self.take_requests()?;
+        self.submit()?;
+        self.finish_ended()?;
+        self.announce()?;
+        Ok(more || (!self.is_full() && self.ring.arm()?))
     }
 
     /// Whether a request must end before another one is taken.
@@ -338,7 +348,7 @@ impl<'m> Service<'m> {
     }
 
     /// Waits for all that the kernel still has, and answers it.
-    fn finish_all(&mut self) -> Result<(), ServeError> {
+    pub(super) fn finish_all(&mut self) -> Result<(), ServeError> {
         loop {
             match &mut self.background {
                 Background::Uring(uring) if !uring.is_idle() => {
@@ -381,7 +391,7 @@ impl<'m> Service<'m> {
 
 /// Why a worker stops before it is asked to.
 #[derive(Debug, thiserror::Error)]
-enum ServeError {
+pub(super) enum ServeError {
     #[error(transparent)]
     Ring(#[from] RingError),
     #[error("cannot wait for requests: {0}")]
