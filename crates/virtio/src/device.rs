@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::memory::Memory;
 use crate::queue::{Ring, RingPosition};
-use crate::{block, pmem, vsock};
+use crate::{block, console, pmem, vsock};
 
 /// Feature bits that belong to the queue and the transport, not to a device (virtio 1.2 section 6).
 pub mod feature {
@@ -82,6 +82,8 @@ pub enum ActivateError {
 /// Plain data, versioned by whoever writes the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceState {
+    /// See [`console::ConsoleState`].
+    Console(console::ConsoleState),
     /// See [`pmem::PmemState`].
     Pmem(pmem::PmemState),
     /// See [`block::BlockState`].

@@ -10,6 +10,7 @@
 //! Knows nothing of KVM or QEMU.
 
 pub mod block;
+pub mod console;
 pub mod device;
 pub mod memory;
 pub mod pmem;

@@ -42,7 +42,7 @@ pub trait Service: Send + 'static {
         Vec::new()
     }
 
-    /// Called before the thread waits. Returns how long it may wait at most.
+    /// Called after every round. Returns how long the thread may wait for the next one at most.
     fn wait_at_most(&mut self) -> Option<Duration> {
         None
     }
@@ -193,11 +193,8 @@ impl Round {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             let busy = self.serve_rings(service);
-            let limit = if busy {
-                Some(Duration::ZERO)
-            } else {
-                service.wait_at_most()
-            };
+            let limit = service.wait_at_most();
+            let limit = if busy { Some(Duration::ZERO) } else { limit };
             let limit = limit.map(|limit| Timespec {
                 tv_sec: limit.as_secs() as i64,
                 tv_nsec: limit.subsec_nanos().into(),
