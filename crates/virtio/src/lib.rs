@@ -15,6 +15,7 @@ pub mod device;
 pub mod memory;
 pub mod pmem;
 pub mod queue;
+pub mod rng;
 pub mod vhost_user;
 pub mod vsock;
 mod worker;
