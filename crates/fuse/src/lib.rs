@@ -1,5 +1,11 @@
 //! A FUSE server: a client (the kernel of a virtual machine, or the host's own) mounts a directory of the host.
 //!
-//! [`wire`] has the protocol's messages and checks them.
+//! [`wire`] has the protocol's messages and checks them, [`passthrough`] carries operations out on a directory,
+//! [`server`] joins the two, and a transport (for example [`device`], the host's `/dev/fuse`) brings requests to it.
 
+pub mod device;
+pub mod passthrough;
+pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;

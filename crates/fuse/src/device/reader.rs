@@ -1,0 +1,181 @@
+//! A thread that reads requests from `/dev/fuse` and answers them.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use rustix::io::{Errno, ReadWriteFlags};
+use zerocopy::IntoBytes;
+
+use super::MountError;
+use crate::passthrough::{Worker, WriteAt};
+use crate::server::{Body, DATA_LIMIT, HandleError, Incoming, Later, Payload, Reply, Server};
+use crate::wire::{Opcode, OutHeader, Request, WRITE_HEAD};
+
+/// A request's buffer in bytes: the kernel wants room for the most data and the arguments.
+const REQUEST_LIMIT: usize = DATA_LIMIT + 4096;
+/// A thread's stack: operations are shallow; listing a directory needs 16 KiB.
+const STACK: usize = 256 * 1024;
+
+/// What one thread has.
+pub struct Reader {
+    device: Arc<OwnedFd>,
+    server: Arc<Server>,
+}
+
+impl Reader {
+    /// Starts the thread, and waits until it is ready to serve.
+    pub fn start(device: Arc<OwnedFd>, server: &Arc<Server>) -> Result<JoinHandle<()>, MountError> {
+        let reader = Reader {
+            device,
+            server: Arc::clone(server),
+        };
+        let (ready, started) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("fuse".to_owned())
+            .stack_size(STACK)
+            .spawn(move || match reader.server.directory().worker() {
+                Ok(worker) => {
+                    drop(ready.send(Ok(())));
+                    reader.serve(worker);
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            })
+            .map_err(MountError::Thread)?;
+        match started.recv() {
+            Ok(Ok(())) => Ok(thread),
+            Ok(Err(error)) => Err(error.into()),
+            Err(gone) => Err(MountError::Thread(std::io::Error::other(gone))),
+        }
+    }
+
+    fn serve(&self, mut worker: Worker) {
+        let mut request = vec![0; REQUEST_LIMIT];
+        let mut reply = DeviceReply {
+            device: &self.device,
+            buffer: Vec::new(),
+        };
+        loop {
+            let len = match rustix::io::read(&*self.device, &mut request[..]) {
+                Ok(len) => len,
+                // The request was taken back before it was read.
+                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => continue,
+                // Unmounted.
+                Err(Errno::NODEV | Errno::CONNABORTED) => return,
+                Err(error) => {
+                    tracing::error!(%error, "cannot read from /dev/fuse");
+                    return;
+                }
+            };
+            self.one(&mut worker, &request[..len], &mut reply);
+        }
+    }
+
+    fn one(&self, worker: &mut Worker, message: &[u8], reply: &mut DeviceReply<'_>) {
+        let (head, data) = split(message);
+        let incoming = Incoming {
+            head,
+            payload: &Data(data),
+            arrived: self.server.arrival(),
+        };
+        match self.server.handle(worker, &incoming, reply) {
+            // ENOENT: the client has given the request up.
+            Ok(()) | Err(HandleError::Send(Errno::NOENT)) => {}
+            Err(error) => tracing::warn!(%error, "a request got no reply"),
+        }
+    }
+}
+
+/// A message and the data of a WRITE.
+fn split(message: &[u8]) -> (&[u8], &[u8]) {
+    let writes = Request::header(message)
+        .is_ok_and(|header| header.opcode == Opcode::Write as u32 && message.len() > WRITE_HEAD);
+    if writes {
+        message.split_at(WRITE_HEAD)
+    } else {
+        (message, &[])
+    }
+}
+
+#[derive(Debug)]
+struct Data<'a>(&'a [u8]);
+
+impl Payload for Data<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno> {
+        match place {
+            WriteAt::Offset(offset) => rustix::io::pwrite(file, self.0, offset),
+            WriteAt::End => {
+                let data = [IoSlice::new(self.0)];
+                rustix::io::pwritev2(file, &data, 0, ReadWriteFlags::APPEND)
+            }
+        }
+    }
+}
+
+struct DeviceReply<'a> {
+    device: &'a Arc<OwnedFd>,
+    /// A reply with data: the header's room, and the data.
+    buffer: Vec<u8>,
+}
+
+const HEADER: usize = size_of::<OutHeader>();
+
+impl Reply for DeviceReply<'_> {
+    fn fill(&mut self, file: BorrowedFd<'_>, offset: u64, count: usize) -> Result<usize, Errno> {
+        if self.buffer.len() < HEADER + count {
+            self.buffer.resize(HEADER + count, 0);
+        }
+        rustix::io::pread(file, &mut self.buffer[HEADER..HEADER + count], offset)
+    }
+
+    fn send(&mut self, unique: u64, body: Body<'_>) -> Result<(), Errno> {
+        match body {
+            Body::Error(error) => send(self.device, unique, Err(error), &[]),
+            Body::Bytes(bytes) => send(self.device, unique, Ok(()), bytes),
+            Body::Filled(len) => {
+                let message = &mut self.buffer[..HEADER + len];
+                message[..HEADER].copy_from_slice(header(unique, Ok(()), len).as_bytes());
+                rustix::io::write(self.device, message).map(|_| ())
+            }
+        }
+    }
+
+    fn later(&mut self) -> Option<Box<dyn Later>> {
+        Some(Box::new(DeviceLater(Arc::clone(self.device))))
+    }
+}
+
+struct DeviceLater(Arc<OwnedFd>);
+
+impl Later for DeviceLater {
+    fn send(self: Box<Self>, unique: u64, result: Result<(), Errno>) {
+        match send(&self.0, unique, result, &[]) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV | Errno::PERM) => {}
+            Err(error) => tracing::warn!(%error, "a request got no reply"),
+        }
+    }
+}
+
+fn send(
+    device: &OwnedFd,
+    unique: u64,
+    result: Result<(), Errno>,
+    body: &[u8],
+) -> Result<(), Errno> {
+    let header = header(unique, result, body.len());
+    let parts = [IoSlice::new(header.as_bytes()), IoSlice::new(body)];
+    rustix::io::writev(device.as_fd(), &parts).map(|_| ())
+}
+
+fn header(unique: u64, result: Result<(), Errno>, len: usize) -> OutHeader {
+    OutHeader {
+        len: (HEADER + len) as u32,
+        error: result.err().map_or(0, |error| -error.raw_os_error()),
+        unique,
+    }
+}

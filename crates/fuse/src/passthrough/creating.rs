@@ -1,0 +1,172 @@
+//! CREATE, TMPFILE, MKNOD, MKDIR, SYMLINK, LINK and READLINK.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::entries::Told;
+use super::fd_path::FdPath;
+use super::opening::{File, Opened, flags_of};
+use super::places::Descriptor;
+use super::{Caller, Passthrough, find};
+use crate::wire::{CreateIn, LinkIn, MkdirIn, MknodIn, Name, OpenIn, Target};
+
+impl Passthrough {
+    pub(crate) fn create(
+        &self,
+        caller: &mut Caller<'_>,
+        arguments: &CreateIn,
+        name: Name<'_>,
+    ) -> Result<(Told, Opened), Errno> {
+        let directory = self.place(caller.header.node)?.1;
+        self.act(caller, arguments.umask)?;
+        let asked = flags_of(arguments.flags, self.config.writeback);
+        let created = rustix::fs::openat(
+            &*directory,
+            name.as_c_str(),
+            asked.difference(OFlags::TRUNC)
+                | OFlags::CREATE
+                | OFlags::EXCL
+                | OFlags::NOFOLLOW
+                | OFlags::CLOEXEC,
+            permissions(arguments.mode),
+        );
+        let exclusive = arguments.flags & OFlags::EXCL.bits() != 0;
+        match created {
+            Ok(file) => self.created(file, arguments.flags),
+            // Somebody else made it after the client had looked: it may be anything, so it is opened with care.
+            Err(Errno::EXIST) if !exclusive => {
+                let told = self.told(find(&directory, name)?)?;
+                let open = OpenIn {
+                    flags: arguments.flags,
+                    open_flags: arguments.open_flags,
+                };
+                match self.open(caller, told.0.node, &open) {
+                    Ok(opened) => Ok((told, opened)),
+                    Err(error) => {
+                        self.untell(&told.0);
+                        Err(error)
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn tmpfile(
+        &self,
+        caller: &mut Caller<'_>,
+        arguments: &CreateIn,
+    ) -> Result<(Told, Opened), Errno> {
+        let directory = self.place(caller.header.node)?.1;
+        self.act(caller, arguments.umask)?;
+        let exclusive = OFlags::from_bits_retain(arguments.flags) & OFlags::EXCL;
+        let file = rustix::fs::openat(
+            &*directory,
+            c".",
+            flags_of(arguments.flags, self.config.writeback)
+                | exclusive
+                | OFlags::TMPFILE
+                | OFlags::CLOEXEC,
+            permissions(arguments.mode),
+        )?;
+        self.created(file, arguments.flags)
+    }
+
+    fn created(&self, file: OwnedFd, flags: u32) -> Result<(Told, Opened), Errno> {
+        let place = rustix::fs::open(
+            FdPath::new(&file).as_c_str(),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let told = self.told(place)?;
+        let node = self.nodes.get(told.0.node)?;
+        Ok((told, self.opened(File::new(node, file), flags)))
+    }
+
+    pub(crate) fn mknod(
+        &self,
+        caller: &mut Caller<'_>,
+        arguments: &MknodIn,
+        name: Name<'_>,
+    ) -> Result<Told, Errno> {
+        let directory = self.place(caller.header.node)?.1;
+        self.act(caller, arguments.umask)?;
+        let device = u64::from(arguments.rdev);
+        rustix::fs::mknodat(
+            &*directory,
+            name.as_c_str(),
+            FileType::from_raw_mode(arguments.mode),
+            permissions(arguments.mode),
+            rustix::fs::makedev(
+                ((device >> 8) & 0xfff) as u32,
+                ((device & 0xff) | ((device >> 12) & 0xf_ff00)) as u32,
+            ),
+        )?;
+        self.told(find(&directory, name)?)
+    }
+
+    pub(crate) fn mkdir(
+        &self,
+        caller: &mut Caller<'_>,
+        arguments: &MkdirIn,
+        name: Name<'_>,
+    ) -> Result<Told, Errno> {
+        let directory = self.place(caller.header.node)?.1;
+        self.act(caller, arguments.umask)?;
+        rustix::fs::mkdirat(&*directory, name.as_c_str(), permissions(arguments.mode))?;
+        self.told(find(&directory, name)?)
+    }
+
+    pub(crate) fn symlink(
+        &self,
+        caller: &mut Caller<'_>,
+        name: Name<'_>,
+        target: Target<'_>,
+    ) -> Result<Told, Errno> {
+        let directory = self.place(caller.header.node)?.1;
+        self.act(caller, 0)?;
+        rustix::fs::symlinkat(target.as_c_str(), &*directory, name.as_c_str())?;
+        self.told(find(&directory, name)?)
+    }
+
+    pub(crate) fn link(
+        &self,
+        parent: u64,
+        arguments: &LinkIn,
+        name: Name<'_>,
+    ) -> Result<Told, Errno> {
+        let file = self.place(arguments.oldnode)?.1;
+        let directory = self.place(parent)?.1;
+        link_here(&file, &directory, name)?;
+        self.told(find(&directory, name)?)
+    }
+
+    pub(crate) fn readlink(&self, node: u64) -> Result<Vec<u8>, Errno> {
+        let link = self.place(node)?.1;
+        let target = rustix::fs::readlinkat(&*link, c"", Vec::new())?;
+        Ok(target.into_bytes())
+    }
+
+    /// New files belong to the caller from now on, and get the caller's umask.
+    fn act(&self, caller: &mut Caller<'_>, umask: u32) -> Result<(), Errno> {
+        caller.worker.mask(umask);
+        caller.worker.keep_bits(true)?;
+        caller.worker.act_as(caller.header.uid, caller.header.gid)
+    }
+}
+
+fn link_here(file: &Descriptor, directory: &Descriptor, name: Name<'_>) -> Result<(), Errno> {
+    rustix::fs::linkat(
+        rustix::fs::CWD,
+        FdPath::new(file.as_fd()).as_c_str(),
+        directory,
+        name.as_c_str(),
+        AtFlags::SYMLINK_FOLLOW,
+    )
+}
+
+fn permissions(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode & 0o7777)
+}

@@ -1,0 +1,79 @@
+//! READ, WRITE, LSEEK and FALLOCATE.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
+
+use super::opening::File;
+use super::{Caller, Passthrough};
+use crate::server::Payload;
+use crate::wire::{FallocateIn, LseekIn, WriteIn};
+
+/// Where a write goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteAt {
+    /// To this offset in bytes.
+    Offset(u64),
+    /// To the file's end, wherever that is by then.
+    End,
+}
+
+impl Passthrough {
+    /// The file to read from.
+    pub(crate) fn reads(&self, handle: u64) -> Result<Arc<File>, Errno> {
+        self.files.get(handle)
+    }
+
+    pub(crate) fn write(
+        &self,
+        caller: &mut Caller<'_>,
+        arguments: &WriteIn,
+        payload: &dyn Payload,
+    ) -> Result<u32, Errno> {
+        let file = self.files.get(arguments.fh)?;
+        caller
+            .worker
+            .keep_bits(arguments.write_flags & WriteIn::KILL_SUIDGID == 0)?;
+        let appends = arguments.flags & OFlags::APPEND.bits() != 0
+            && arguments.write_flags & WriteIn::CACHE == 0;
+        let place = if appends {
+            WriteAt::End
+        } else {
+            WriteAt::Offset(arguments.offset)
+        };
+        let written = payload.write_to(file.file.as_fd(), place)?;
+        Ok(written as u32)
+    }
+
+    pub(crate) fn lseek(&self, arguments: &LseekIn) -> Result<u64, Errno> {
+        let file = self.files.get(arguments.fh)?;
+        // Only holes and data are asked for; the client knows its positions itself.
+        let to = match arguments.whence as i32 {
+            libc::SEEK_DATA => rustix::fs::SeekFrom::Data(arguments.offset),
+            libc::SEEK_HOLE => rustix::fs::SeekFrom::Hole(arguments.offset),
+            _ => return Err(Errno::INVAL),
+        };
+        rustix::fs::seek(&file.file, to)
+    }
+
+    pub(crate) fn fallocate(
+        &self,
+        caller: &mut Caller<'_>,
+        arguments: &FallocateIn,
+    ) -> Result<(), Errno> {
+        let file = self.files.get(arguments.fh)?;
+        let mode = FallocateFlags::from_bits(arguments.mode).ok_or(Errno::OPNOTSUPP)?;
+        // The protocol does not say who asks for bits to stay: an ordinary user's action would clear them.
+        caller.worker.keep_bits(caller.header.uid == 0)?;
+        rustix::fs::fallocate(&file.file, mode, arguments.offset, arguments.length)
+    }
+}
+
+impl File {
+    /// The file's data.
+    pub(crate) fn data(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

@@ -1,0 +1,90 @@
+//! LOOKUP, FORGET and BATCH_FORGET, and the entries that many replies carry.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::Statx;
+use rustix::io::Errno;
+
+use super::{Passthrough, find, identity};
+use crate::wire::{Attr, EntryOut, Name, ROOT};
+
+/// An entry of which the client will have been told, and must be if it is not to be taken back.
+#[derive(Debug)]
+pub(crate) struct Told(pub EntryOut);
+
+impl Passthrough {
+    pub(crate) fn lookup(&self, parent: u64, name: Name<'_>) -> Result<Told, Errno> {
+        let (_, directory) = self.place(parent)?;
+        self.told(find(&directory, name)?)
+    }
+
+    pub(crate) fn forget(&self, node: u64, times: u64) {
+        self.nodes.forget(node, times);
+    }
+
+    /// Takes an entry back that did not reach the client.
+    pub(crate) fn untell(&self, told: &EntryOut) {
+        if told.node > ROOT {
+            self.forget(told.node, 1);
+        }
+    }
+
+    /// The entry for `file`.
+    pub(super) fn told(&self, file: OwnedFd) -> Result<Told, Errno> {
+        let status = identity::status(&file)?;
+        let node = self.nodes.tell(file, &status);
+        let lifetime = self.config.cache.lifetime();
+        Ok(Told(EntryOut {
+            node: node.id,
+            generation: 0,
+            entry_valid: lifetime.as_secs(),
+            attr_valid: lifetime.as_secs(),
+            entry_valid_nsec: lifetime.subsec_nanos(),
+            attr_valid_nsec: lifetime.subsec_nanos(),
+            attr: self.attributes(&status),
+        }))
+    }
+
+    /// How long a name may be believed not to exist, as an entry; `None` if not at all.
+    pub(crate) fn absent(&self) -> Option<EntryOut> {
+        let lifetime = self.config.cache.lifetime();
+        if lifetime.is_zero() {
+            return None;
+        }
+        let nothing: EntryOut = zerocopy::FromZeros::new_zeroed();
+        Some(EntryOut {
+            entry_valid: lifetime.as_secs(),
+            entry_valid_nsec: lifetime.subsec_nanos(),
+            ..nothing
+        })
+    }
+
+    pub(super) fn attributes(&self, status: &Statx) -> Attr {
+        let mapped = self.config.map_from.is_some_and(|from| {
+            self.window.is_some() && identity::kind(status).is_file() && status.stx_size >= from
+        });
+        Attr {
+            ino: status.stx_ino,
+            size: status.stx_size,
+            blocks: status.stx_blocks,
+            atime: status.stx_atime.tv_sec as u64,
+            mtime: status.stx_mtime.tv_sec as u64,
+            ctime: status.stx_ctime.tv_sec as u64,
+            atimensec: status.stx_atime.tv_nsec,
+            mtimensec: status.stx_mtime.tv_nsec,
+            ctimensec: status.stx_ctime.tv_nsec,
+            mode: status.stx_mode.into(),
+            nlink: status.stx_nlink,
+            uid: self.config.ids.client_user(status.stx_uid),
+            gid: self.config.ids.client_group(status.stx_gid),
+            rdev: device_number(status.stx_rdev_major, status.stx_rdev_minor),
+            blksize: status.stx_blksize,
+            flags: if mapped { Attr::DAX } else { 0 },
+        }
+    }
+}
+
+/// The protocol has the kernel's 32-bit form: 12 bits of major number between the low 8 and the high 12 bits of minor.
+fn device_number(major: u32, minor: u32) -> u32 {
+    (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xf_ff00) << 12
+}

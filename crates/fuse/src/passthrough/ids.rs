@@ -1,0 +1,101 @@
+//! Whom files belong to: the client's users and groups, and the host's.
+
+use rustix::io::Errno;
+
+/// How ids of the client and ids of the host correspond.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ids {
+    /// They are the same, and the server acts as whoever asks (`idmap=none`): needs capabilities.
+    Same,
+    /// The server acts as the user that it is, and ids are mapped.
+    Mapped {
+        /// Users.
+        users: IdMap,
+        /// Groups.
+        groups: IdMap,
+    },
+}
+
+impl Ids {
+    /// A single user of the host is a single user of the client.
+    pub fn one(host: (u32, u32), client: (u32, u32)) -> Ids {
+        let one = |host, client| {
+            IdMap(vec![Range {
+                host,
+                client,
+                count: 1,
+            }])
+        };
+        Ids::Mapped {
+            users: one(host.0, client.0),
+            groups: one(host.1, client.1),
+        }
+    }
+
+    /// The client's name for a user of the host.
+    pub fn client_user(&self, host: u32) -> u32 {
+        match self {
+            Ids::Same => host,
+            Ids::Mapped { users, .. } => users.to_client(host).unwrap_or(OVERFLOW),
+        }
+    }
+
+    /// The client's name for a group of the host.
+    pub fn client_group(&self, host: u32) -> u32 {
+        match self {
+            Ids::Same => host,
+            Ids::Mapped { groups, .. } => groups.to_client(host).unwrap_or(OVERFLOW),
+        }
+    }
+
+    /// The host's name for a user of the client; EPERM if it has none.
+    pub fn host_user(&self, client: u32) -> Result<u32, Errno> {
+        match self {
+            Ids::Same => Ok(client),
+            Ids::Mapped { users, .. } => users.to_host(client).ok_or(Errno::PERM),
+        }
+    }
+
+    /// The host's name for a group of the client; EPERM if it has none.
+    pub fn host_group(&self, client: u32) -> Result<u32, Errno> {
+        match self {
+            Ids::Same => Ok(client),
+            Ids::Mapped { groups, .. } => groups.to_host(client).ok_or(Errno::PERM),
+        }
+    }
+}
+
+/// Ids that the client has no name for appear as the kernel's overflow id.
+const OVERFLOW: u32 = 65_534;
+
+/// Ranges of ids that correspond.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdMap(pub Vec<Range>);
+
+/// `count` ids from `host` on are the client's ids from `client` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "said above")]
+pub struct Range {
+    pub host: u32,
+    pub client: u32,
+    pub count: u32,
+}
+
+impl IdMap {
+    fn to_client(&self, host: u32) -> Option<u32> {
+        self.0
+            .iter()
+            .find_map(|range| shift(host, range.host, range.client, range.count))
+    }
+
+    fn to_host(&self, client: u32) -> Option<u32> {
+        self.0
+            .iter()
+            .find_map(|range| shift(client, range.client, range.host, range.count))
+    }
+}
+
+fn shift(id: u32, from: u32, to: u32, count: u32) -> Option<u32> {
+    let place = id.checked_sub(from).filter(|place| *place < count)?;
+    to.checked_add(place)
+}

@@ -1,0 +1,199 @@
+//! OPEN, RELEASE, FLUSH and FSYNC, and when the client may keep a file's data.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+
+use rustix::fs::{FileType, Mode, OFlags, Statx};
+use rustix::io::Errno;
+
+use super::fd_path::FdPath;
+use super::locks::Family;
+use super::nodes::Node;
+use super::places::Descriptor;
+use super::{Cache, Caller, Passthrough, identity};
+use crate::wire::{FlushIn, FsyncIn, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReleaseIn};
+
+/// A file that the client has open.
+#[derive(Debug)]
+pub struct File {
+    pub(super) node: Arc<Node>,
+    pub(super) file: OwnedFd,
+}
+
+/// A handle that reaches the client, or must be closed again.
+#[derive(Debug)]
+pub(crate) struct Opened(pub OpenOut);
+
+/// What tells whether a file's data changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    changed: (i64, u32),
+    modified: (i64, u32),
+    size: u64,
+}
+
+impl Version {
+    fn of(status: &Statx) -> Version {
+        Version {
+            changed: (status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec),
+            modified: (status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec),
+            size: status.stx_size,
+        }
+    }
+}
+
+impl File {
+    pub(super) fn new(node: Arc<Node>, file: OwnedFd) -> File {
+        File { node, file }
+    }
+}
+
+/// The flags of the client that have a meaning on the host.
+///
+/// Not `O_APPEND`: each write says whether it appends. Not `O_DIRECT`: the client's alignment is not the host's; the
+/// client's own cache is bypassed anyway. A client that collects writes needs to read around them.
+pub(super) fn flags_of(flags: u32, writeback: bool) -> OFlags {
+    let kept = OFlags::RWMODE | OFlags::TRUNC | OFlags::DSYNC | OFlags::SYNC;
+    let flags = OFlags::from_bits_retain(flags) & kept;
+    if writeback && flags & OFlags::RWMODE == OFlags::WRONLY {
+        flags.difference(OFlags::RWMODE) | OFlags::RDWR
+    } else {
+        flags
+    }
+}
+
+impl Passthrough {
+    pub(crate) fn open(
+        &self,
+        caller: &mut Caller<'_>,
+        node: u64,
+        arguments: &OpenIn,
+    ) -> Result<Opened, Errno> {
+        let (node, place) = self.place(node)?;
+        let flags = flags_of(arguments.flags, self.config.writeback);
+        if flags.contains(OFlags::TRUNC) {
+            caller
+                .worker
+                .keep_bits(arguments.open_flags & OPEN_KILL_SUIDGID == 0)?;
+        }
+        let file = Self::open_again(&node, &place, flags)?;
+        Ok(self.opened(File::new(node, file), arguments.flags))
+    }
+
+    /// Opens the data of `node`. Only regular files have any: opening what the client calls a device or a pipe would do
+    /// something to the host.
+    pub(super) fn open_again(
+        node: &Node,
+        place: &Descriptor,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        match node.kind {
+            FileType::RegularFile => rustix::fs::open(
+                FdPath::new(place).as_c_str(),
+                flags | OFlags::CLOEXEC | OFlags::NOCTTY,
+                Mode::empty(),
+            ),
+            FileType::Directory => Err(Errno::ISDIR),
+            FileType::Symlink => Err(Errno::LOOP),
+            _ => Err(Errno::NXIO),
+        }
+    }
+
+    pub(super) fn opened(&self, file: File, flags: u32) -> Opened {
+        let open_flags = match self.config.cache {
+            Cache::Never | Cache::Metadata => OpenOut::DIRECT_IO | OpenOut::PARALLEL_DIRECT_WRITES,
+            Cache::Always => OpenOut::KEEP_CACHE,
+            Cache::Auto if self.unchanged(&file) => OpenOut::KEEP_CACHE,
+            Cache::Auto => 0,
+        };
+        // Closing what was only read tells the server nothing.
+        let reads = flags & OFlags::RWMODE.bits() == OFlags::RDONLY.bits();
+        let no_flush = if reads && self.locks.is_none() {
+            OpenOut::NOFLUSH
+        } else {
+            0
+        };
+        Opened(OpenOut {
+            fh: self.files.insert(file),
+            open_flags: open_flags | no_flush,
+            padding: 0,
+        })
+    }
+
+    /// Whether the file is as it was when the client last opened or closed it, so that the client's pages are right.
+    fn unchanged(&self, file: &File) -> bool {
+        let Ok(status) = identity::status(&file.file) else {
+            return false;
+        };
+        let now = Version::of(&status);
+        let mut seen = file
+            .node
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.replace(now) == Some(now)
+    }
+
+    /// Closes a handle that did not reach the client.
+    pub(crate) fn unopen(&self, opened: &OpenOut) {
+        self.files.remove(opened.fh);
+    }
+
+    pub(crate) fn release(&self, arguments: &ReleaseIn) -> Result<(), Errno> {
+        let file = self.files.get(arguments.fh)?;
+        if arguments.release_flags & ReleaseIn::FLOCK_UNLOCK != 0 {
+            self.unlock(&file, arguments.lock_owner, Family::Flock);
+        }
+        self.files.remove(arguments.fh);
+        Ok(())
+    }
+
+    /// Closing one of a file's descriptors: errors of the host's close are reported, POSIX locks are given back.
+    pub(crate) fn flush(&self, arguments: &FlushIn) -> Result<(), Errno> {
+        let file = self.files.get(arguments.fh)?;
+        self.unlock(&file, arguments.lock_owner, Family::Posix);
+        let copy = rustix::io::fcntl_dupfd_cloexec(&file.file, 0)?;
+        close(copy)
+    }
+
+    pub(crate) fn fsync(&self, arguments: &FsyncIn) -> Result<(), Errno> {
+        let file = self.files.get(arguments.fh)?;
+        synchronise(&file.file, arguments)
+    }
+
+    pub(crate) fn fsyncdir(&self, arguments: &FsyncIn) -> Result<(), Errno> {
+        let directory = self.directories.get(arguments.fh)?;
+        synchronise(&directory.file, arguments)
+    }
+
+    pub(crate) fn syncfs(&self, node: u64) -> Result<(), Errno> {
+        let place = self.place(node)?.1;
+        let file = rustix::fs::openat(
+            &*place,
+            c".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        rustix::fs::syncfs(file)
+    }
+}
+
+fn synchronise(file: &OwnedFd, arguments: &FsyncIn) -> Result<(), Errno> {
+    if arguments.flags & 1 == 0 {
+        rustix::fs::fsync(file)
+    } else {
+        rustix::fs::fdatasync(file)
+    }
+}
+
+/// Some file systems report at close what went wrong with writing.
+fn close(file: OwnedFd) -> Result<(), Errno> {
+    use std::os::fd::IntoRawFd;
+    // SAFETY: the descriptor was ours alone, and `into_raw_fd` gave it up, so nothing uses it afterwards.
+    if unsafe { libc::close(file.into_raw_fd()) } == 0 {
+        Ok(())
+    } else {
+        let error = std::io::Error::last_os_error();
+        Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+}

@@ -1,0 +1,32 @@
+//! UNLINK, RMDIR, RENAME and RENAME2.
+
+use rustix::fs::{AtFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::Passthrough;
+use crate::wire::{Name, Rename2In};
+
+impl Passthrough {
+    pub(crate) fn unlink(&self, parent: u64, name: Name<'_>) -> Result<(), Errno> {
+        let directory = self.place(parent)?.1;
+        rustix::fs::unlinkat(&*directory, name.as_c_str(), AtFlags::empty())
+    }
+
+    pub(crate) fn rmdir(&self, parent: u64, name: Name<'_>) -> Result<(), Errno> {
+        let directory = self.place(parent)?.1;
+        rustix::fs::unlinkat(&*directory, name.as_c_str(), AtFlags::REMOVEDIR)
+    }
+
+    pub(crate) fn rename(
+        &self,
+        parent: u64,
+        arguments: &Rename2In,
+        old: Name<'_>,
+        new: Name<'_>,
+    ) -> Result<(), Errno> {
+        let from = self.place(parent)?.1;
+        let to = self.place(arguments.newdir)?.1;
+        let flags = RenameFlags::from_bits(arguments.flags).ok_or(Errno::INVAL)?;
+        rustix::fs::renameat_with(&*from, old.as_c_str(), &*to, new.as_c_str(), flags)
+    }
+}

@@ -1,0 +1,163 @@
+//! The thread that carries operations out, and whom it acts as.
+
+use std::marker::PhantomData;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use thiserror::Error;
+
+/// Why a thread cannot serve.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum WorkerError {
+    #[error("a file-system thread cannot have its own umask and working directory: {0}")]
+    Unshare(#[source] Errno),
+    #[error("/proc/self/fd cannot be entered ({0}); mount /proc")]
+    Proc(#[source] Errno),
+    #[error("a file-system thread cannot read its capabilities: {0}")]
+    Read(#[source] Errno),
+    #[error(
+        "a file-system thread cannot keep the capabilities it needs ({0}); acting as other users needs CAP_SETPCAP, \
+         CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD \
+         and CAP_SETFCAP: map ids instead (idmap)"
+    )]
+    Capabilities(#[source] Errno),
+}
+
+/// What a thread that acts as the client's users needs, and all that it keeps.
+const NEEDED: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETFCAP);
+
+/// A thread prepared for operations: its working directory is `/proc/self/fd`, its umask its own, its capabilities few.
+///
+/// It stays on the thread that made it.
+#[derive(Debug)]
+pub struct Worker {
+    umask: Mode,
+    /// Whom new files belong to, if the thread may choose.
+    acts: Option<Acts>,
+    /// Where replies of changing length are put together.
+    pub(crate) scratch: Vec<u8>,
+    _bound: PhantomData<*const ()>,
+}
+
+#[derive(Debug)]
+struct Acts {
+    uid: u32,
+    gid: u32,
+    /// Whether CAP_FSETID is in force: without it, the kernel clears set-user-id and set-group-id bits.
+    keeps_bits: bool,
+}
+
+impl Worker {
+    /// Prepares the calling thread for good. With `switches`, it can act as any user, which needs the capabilities.
+    pub fn enter(switches: bool) -> Result<Worker, WorkerError> {
+        // SAFETY: only the calling thread's root, working directory and umask become its own; no memory is unshared.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+            .map_err(WorkerError::Unshare)?;
+        rustix::process::chdir("/proc/self/fd").map_err(WorkerError::Proc)?;
+        let umask = Mode::empty();
+        rustix::process::umask(umask);
+        Ok(Worker {
+            umask,
+            acts: switches.then(Acts::new).transpose()?,
+            scratch: Vec::new(),
+            _bound: PhantomData,
+        })
+    }
+
+    /// New files get this umask from now on.
+    pub(crate) fn mask(&mut self, umask: u32) {
+        let umask = Mode::from_raw_mode(umask & 0o777);
+        if self.umask != umask {
+            rustix::process::umask(umask);
+            self.umask = umask;
+        }
+    }
+
+    /// New files belong to these from now on, if the thread may choose.
+    pub(crate) fn act_as(&mut self, uid: u32, gid: u32) -> Result<(), Errno> {
+        match &mut self.acts {
+            Some(acts) => acts.act_as(uid, gid),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the kernel leaves set-user-id and set-group-id bits where an ordinary user's action would clear them.
+    pub(crate) fn keep_bits(&mut self, keep: bool) -> Result<(), Errno> {
+        match &mut self.acts {
+            Some(acts) => acts.keep_bits(keep),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Acts {
+    fn new() -> Result<Acts, WorkerError> {
+        // With this bit, a change of the file-system user leaves the capabilities alone.
+        rustix::thread::set_capabilities_secure_bits(
+            rustix::thread::CapabilitiesSecureBits::NO_SETUID_FIXUP,
+        )
+        .map_err(WorkerError::Capabilities)?;
+        rustix::thread::set_thread_groups(&[]).map_err(WorkerError::Capabilities)?;
+        set_effective(NEEDED).map_err(WorkerError::Capabilities)?;
+        Ok(Acts {
+            uid: 0,
+            gid: 0,
+            keeps_bits: true,
+        })
+    }
+
+    fn act_as(&mut self, uid: u32, gid: u32) -> Result<(), Errno> {
+        if self.uid != uid {
+            // SAFETY: the raw call changes only the calling thread, and takes an integer.
+            unsafe { libc::syscall(libc::SYS_setfsuid, uid) };
+            // SAFETY: as above; an impossible id changes nothing and returns the current one.
+            let now = unsafe { libc::syscall(libc::SYS_setfsuid, u32::MAX) };
+            if now as u32 != uid {
+                return Err(Errno::PERM);
+            }
+            self.uid = uid;
+        }
+        if self.gid != gid {
+            // SAFETY: as above.
+            unsafe { libc::syscall(libc::SYS_setfsgid, gid) };
+            // SAFETY: as above.
+            let now = unsafe { libc::syscall(libc::SYS_setfsgid, u32::MAX) };
+            if now as u32 != gid {
+                return Err(Errno::PERM);
+            }
+            self.gid = gid;
+        }
+        Ok(())
+    }
+
+    fn keep_bits(&mut self, keep: bool) -> Result<(), Errno> {
+        if self.keeps_bits != keep {
+            let mut effective = NEEDED;
+            effective.set(CapabilitySet::FSETID, keep);
+            set_effective(effective)?;
+            self.keeps_bits = keep;
+        }
+        Ok(())
+    }
+}
+
+fn set_effective(effective: CapabilitySet) -> Result<(), Errno> {
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective,
+            permitted: NEEDED,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
+}

@@ -1,0 +1,106 @@
+//! Joins the protocol and the directory: takes a request, has it carried out, and sends the reply.
+
+mod answer;
+mod dispatch;
+mod init;
+mod observer;
+mod transport;
+
+use std::time::Instant;
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+use crate::passthrough::{Caller, Passthrough, Worker};
+use crate::wire::{BadRequest, Opcode, Request};
+
+pub use observer::{Observer, Served};
+pub use transport::{Body, Incoming, Later, NoData, Payload, Reply};
+
+/// The most data in bytes that a request or a reply carries.
+pub const DATA_LIMIT: usize = 1 << 20;
+
+/// Why a request had no proper end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum HandleError {
+    #[error("a message that cannot be answered: {0}")]
+    NoHeader(BadRequest),
+    #[error("a reply could not be sent: {0}")]
+    Send(Errno),
+}
+
+/// Serves one mounted directory. Any number of threads may [`handle`](Server::handle) requests at once.
+#[derive(Debug)]
+pub struct Server {
+    directory: Passthrough,
+    observer: Option<Box<dyn Observer>>,
+}
+
+impl Server {
+    /// Serves `directory`.
+    pub fn new(directory: Passthrough) -> Server {
+        Server {
+            directory,
+            observer: None,
+        }
+    }
+
+    /// Tells `observer` of requests.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Box<dyn Observer>) -> Server {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Passthrough {
+        &self.directory
+    }
+
+    /// When a request arrives, if anybody wants to know.
+    pub fn arrival(&self) -> Option<Instant> {
+        self.observer.as_ref().map(|_| Instant::now())
+    }
+
+    /// Carries out one request and sends its reply, if it has one.
+    ///
+    /// A reply that cannot be sent takes back what the client would have learned from it.
+    pub fn handle(
+        &self,
+        worker: &mut Worker,
+        incoming: &Incoming<'_>,
+        reply: &mut dyn Reply,
+    ) -> Result<(), HandleError> {
+        let header = Request::header(incoming.head).map_err(HandleError::NoHeader)?;
+        let begun = self.arrival();
+        let result = match Request::parse(incoming.head, incoming.payload.len()) {
+            Ok(request) => {
+                let mut caller = Caller { worker, header };
+                self.carry_out(&mut caller, &request.operation, incoming.payload, reply)
+            }
+            Err(bad) => {
+                if !matches!(bad, BadRequest::Opcode(_)) {
+                    tracing::debug!(opcode = header.opcode, %bad, "a request breaks the protocol");
+                }
+                Err(bad.errno())
+            }
+        };
+        let error = result.as_ref().err().copied();
+        let sent = self.answer(worker, header.unique, result, reply);
+        if let (Some(observer), Some(begun)) = (&self.observer, begun) {
+            observer.served(&Served {
+                opcode: Opcode::from_number(header.opcode),
+                unique: header.unique,
+                node: header.node,
+                uid: header.uid,
+                pid: header.pid,
+                error,
+                arrived: incoming.arrived.unwrap_or(begun),
+                begun,
+                done: Instant::now(),
+            });
+        }
+        sent.map_err(HandleError::Send)
+    }
+}

@@ -1,0 +1,7 @@
+//! A client that is a test: it sends what it likes, well-formed or not, and looks at the replies.
+
+mod client;
+mod play;
+
+pub use client::FakeClient;
+pub use play::requests;

@@ -1,0 +1,57 @@
+//! Replays the seeds of the fuzz target, and random inputs, without a fuzzer.
+
+use std::fs;
+use std::path::Path;
+
+use cenote_fuse::testing::requests;
+use proptest::prelude::*;
+
+#[test]
+fn seeds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/fuse_requests");
+    let seeds: Vec<_> = fs::read_dir(&folder)
+        .expect("the folder of seeds")
+        .map(|seed| seed.unwrap().path())
+        .collect();
+    assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
+    for seed in seeds {
+        println!("{}", seed.display());
+        requests(&fs::read(seed).unwrap());
+    }
+}
+
+/// Arguments in which small numbers, names and flags are likely.
+fn arguments() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        4 => (0u64..6).prop_map(|number| number.to_le_bytes().to_vec()),
+        1 => any::<u64>().prop_map(|number| number.to_le_bytes().to_vec()),
+        3 => prop::sample::select(vec![
+            b"a\0".to_vec(), b"d\0".to_vec(), b"l\0".to_vec(), b"n\0".to_vec(), b"..\0".to_vec(),
+            b"../outside\0".to_vec(), b"user.x\0".to_vec(), b"l/secret\0".to_vec(),
+        ]),
+        1 => (0u32..0o7777).prop_map(|number| number.to_le_bytes().to_vec()),
+    ];
+    prop::collection::vec(word, 0..10).prop_map(|words| words.concat())
+}
+
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    (0u8..140, 0u8..8, arguments()).prop_map(|(operation, node, arguments)| {
+        let mut request = vec![operation, node, arguments.len() as u8];
+        request.extend(arguments);
+        request
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn likely_requests(play in prop::collection::vec(request(), 0..40)) {
+        requests(&play.concat());
+    }
+
+    #[test]
+    fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..2000)) {
+        requests(&data);
+    }
+}
