@@ -32,6 +32,6 @@ mod xattr;
 pub use image::{Image, ReadError};
 pub use layer::{LayerSummary, LayerWriter};
 pub use layout::{BLOCK_SIZE, PIECE_ALIGNMENT};
-pub use merge::{LayerSource, MergeError, MergeSummary, Piece, merge};
+pub use merge::{LayerSource, MergeError, MergeSummary, Piece, WholeFile, merge, merge_with_files};
 pub use metadata::{Device, Metadata, Timestamp};
 pub use write_error::WriteError;

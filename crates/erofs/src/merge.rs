@@ -1,6 +1,9 @@
 //! Merges the trees of many layers into one metadata image whose device table points into the layers.
+//!
+//! Beside layers, whole files can be pieces: each is one file of the tree, which then reads the same pages.
 
 mod apply;
+mod whole;
 
 use std::fs::File;
 use std::io;
@@ -18,6 +21,9 @@ use crate::write_error::{WriteError, show};
 /// Layers of one image. Registries and engines stop at 127; this bounds the memory for their trees.
 const MAX_LAYERS: usize = 256;
 
+/// Whole files beside them: the layers of a few images.
+const MAX_FILES: usize = 1024;
+
 /// A layer's image and the name that its slot in the device table shall have.
 #[derive(Debug, Clone)]
 pub struct LayerSource {
@@ -25,6 +31,15 @@ pub struct LayerSource {
     pub path: PathBuf,
     /// For example the digest of the layer in hexadecimal; shorter tags end with zeros.
     pub tag: [u8; 64],
+}
+
+/// A file outside of the image that becomes a file of the tree, in place.
+#[derive(Debug, Clone)]
+pub struct WholeFile {
+    /// Where it is in the tree; directories on the way are made if need be.
+    pub name: Vec<u8>,
+    /// The file, and its device's name.
+    pub source: LayerSource,
 }
 
 /// A piece's place in the back-to-back concatenation of the metadata image and the layers.
@@ -94,6 +109,22 @@ pub enum MergeError {
         /// The path that it names.
         target: String,
     },
+    /// More whole files than are accepted.
+    #[error("{count} files: at most {MAX_FILES} can be pieces of an image")]
+    FileCount {
+        /// Number of files.
+        count: usize,
+    },
+    /// A whole file that cannot be a piece.
+    #[error(
+        "{path} has {length} bytes: only files of a multiple of 2 MiB can be pieces of an image"
+    )]
+    FileLength {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+    },
     /// The merged image could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -108,23 +139,46 @@ pub enum MergeError {
 /// # Errors
 /// [`MergeError`].
 pub fn merge(layers: &[LayerSource], out: File) -> Result<MergeSummary, MergeError> {
+    merge_with_files(layers, &[], out)
+}
+
+/// As [`merge`], with each of `files` as a file of the tree, owned by root and readable by all. Its pages are those of
+/// the file itself, so a guest that maps it reads what the host has in its page cache.
+///
+/// No two files of a tree may lie in the same blocks: under DAX a page belongs to one file. A layer that is given
+/// whole is therefore not one of `layers` unless a guest gets it as two devices.
+///
+/// # Errors
+/// [`MergeError`].
+pub fn merge_with_files(
+    layers: &[LayerSource],
+    files: &[WholeFile],
+    out: File,
+) -> Result<MergeSummary, MergeError> {
     if layers.is_empty() || layers.len() > MAX_LAYERS {
         return Err(MergeError::LayerCount {
             count: layers.len(),
         });
+    }
+    if files.len() > MAX_FILES {
+        return Err(MergeError::FileCount { count: files.len() });
     }
     let length = out.metadata().map_err(WriteError::io("inspect"))?.len();
     if length != 0 {
         return Err(WriteError::NotEmpty { length }.into());
     }
     let mut merged = Tree::new(Presence::Explicit);
-    let mut lengths = Vec::with_capacity(layers.len());
-    for (index, layer) in layers.iter().enumerate() {
-        let (tree, blocks) = read(layer, index as u16)?;
+    let mut pieces = Vec::with_capacity(layers.len() + files.len());
+    for layer in layers {
+        let (tree, blocks) = read(layer, pieces.len() as u16)?;
         put_on_top(&mut merged, &tree, layer)?;
-        lengths.push(blocks);
+        pieces.push((&layer.tag, blocks));
     }
-    write(&merged, layers, &lengths, &out)
+    for file in files {
+        let blocks = whole::place(&mut merged, file, pieces.len() as u16)?;
+        pieces.push((&file.source.tag, blocks));
+    }
+    write(&merged, &pieces, &out)
 }
 
 fn read(layer: &LayerSource, piece: u16) -> Result<(Tree, u32), MergeError> {
@@ -151,20 +205,20 @@ fn read(layer: &LayerSource, piece: u16) -> Result<(Tree, u32), MergeError> {
     Ok((image.tree(piece).map_err(damaged)?, blocks))
 }
 
+/// Writes the tree, whose files lie in pieces of these tags and lengths in blocks.
 fn write(
     merged: &Tree,
-    layers: &[LayerSource],
-    lengths: &[u32],
+    sources: &[(&[u8; 64], u32)],
     out: &File,
 ) -> Result<MergeSummary, MergeError> {
     let plan = Plan::new(merged)?;
-    let meta_block = emit::header_blocks(layers.len());
+    let meta_block = emit::header_blocks(sources.len());
     let mut start = emit::image_length(&plan, meta_block)? / BLOCK_SIZE;
     let mut pieces = vec![Piece {
         start: 0,
         blocks: start as u32,
     }];
-    for &blocks in lengths {
+    for &(_, blocks) in sources {
         let end = start + u64::from(blocks);
         if end >= MAX_BLOCKS {
             return Err(WriteError::TooLarge { limit: MAX_BLOCKS }.into());
@@ -175,13 +229,13 @@ fn write(
         });
         start = end;
     }
-    let slot = |(layer, piece): (&LayerSource, &Piece)| DeviceSlot {
-        tag: layer.tag,
+    let slot = |(&(&tag, _), piece): (&(&[u8; 64], u32), &Piece)| DeviceSlot {
+        tag,
         blocks: piece.blocks.into(),
         uniaddr: piece.start.into(),
         reserved: [0; 56],
     };
-    let devices: Vec<DeviceSlot> = layers.iter().zip(&pieces[1..]).map(slot).collect();
+    let devices: Vec<DeviceSlot> = sources.iter().zip(&pieces[1..]).map(slot).collect();
     let piece_bases: Vec<u32> = pieces[1..].iter().map(|piece| piece.start).collect();
     let target = Target {
         file: out,

@@ -345,3 +345,78 @@ fn images_are_reproducible() {
     };
     assert!(bytes() == bytes());
 }
+
+/// A file of `length` bytes of one value.
+fn piece(folder: &Path, name: &str, length: usize) -> WholeFile {
+    let path = folder.join(format!("{name}.piece"));
+    std::fs::write(&path, vec![name.as_bytes()[0]; length]).unwrap();
+    WholeFile {
+        name: format!("images/layers/{name}").into_bytes(),
+        source: LayerSource {
+            path,
+            tag: [name.as_bytes()[0]; 64],
+        },
+    }
+}
+
+#[test]
+fn whole_files_are_files_of_the_tree_and_pieces_behind_the_layers() {
+    let layers = Layers::new().with(|layer| {
+        layer
+            .file(b"images/format", Metadata::default(), 2, &mut &b"1\n"[..])
+            .unwrap();
+    });
+    let folder = layers.folder.path();
+    let files = [piece(folder, "a", 2 << 20), piece(folder, "b", 4 << 20)];
+    let summary = merge_with_files(&layers.sources, &files, create(&layers.meta())).unwrap();
+    let blocks: Vec<u32> = summary.pieces.iter().map(|piece| piece.blocks).collect();
+    assert_eq!(blocks, [512, 512, 512, 1024]);
+
+    let devices: Vec<&Path> = [&layers.sources[0], &files[0].source, &files[1].source]
+        .iter()
+        .map(|source| source.path.as_path())
+        .collect();
+    fsck(&layers.meta(), &devices);
+    let mut space = create(&folder.join("space"));
+    for piece in std::iter::once(layers.meta().as_path()).chain(devices) {
+        io::copy(&mut File::open(piece).unwrap(), &mut space).unwrap();
+    }
+    let mut image = Image::open(File::open(layers.meta()).unwrap()).unwrap();
+    let flat = flatten(&image.tree(0).unwrap(), &space);
+    let file = |name: &str| match &flat[name.as_bytes()].what {
+        What::File(bytes) => bytes.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(file("images/format"), b"1\n");
+    assert!(file("images/layers/a") == vec![b'a'; 2 << 20]);
+    assert!(file("images/layers/b") == vec![b'b'; 4 << 20]);
+}
+
+#[test]
+fn a_whole_file_of_an_odd_length_is_refused() {
+    let layers = Layers::new().with(|_| {});
+    let file = piece(layers.folder.path(), "a", (2 << 20) - 1);
+    let refused = merge_with_files(&layers.sources, &[file], create(&layers.meta()));
+    assert!(
+        matches!(refused, Err(MergeError::FileLength { length, .. }) if length == (2 << 20) - 1),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_whole_file_below_a_file_is_refused() {
+    let layers = Layers::new().with(|layer| {
+        layer
+            .file(b"images", Metadata::default(), 0, &mut &b""[..])
+            .unwrap();
+    });
+    let file = piece(layers.folder.path(), "a", 2 << 20);
+    let refused = merge_with_files(&layers.sources, &[file], create(&layers.meta()));
+    assert!(
+        matches!(
+            refused,
+            Err(MergeError::Write(WriteError::NotADirectory { .. }))
+        ),
+        "{refused:?}"
+    );
+}
