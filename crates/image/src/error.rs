@@ -79,6 +79,12 @@ pub enum Error {
         /// The image's id.
         id: Digest,
     },
+    /// The level above lends the image, and only it can remove it.
+    #[error("image {id} is lent by the level above this machine and cannot be removed here")]
+    Lent {
+        /// The image's id.
+        id: Digest,
+    },
     /// An id has several names, so removing it would remove more than was asked for.
     #[error("image {id} has {count} names; remove them one by one, or force it")]
     ManyNames {

@@ -37,4 +37,4 @@ pub use pull::PullOptions;
 pub use reference::{Reference, ReferenceError, Version};
 pub use registry::RegistryError;
 pub use source::{ArchiveError, Source, SourceError};
-pub use store::{Image, Lease, Removed, Store};
+pub use store::{Image, Lease, Lent, Removed, Store};

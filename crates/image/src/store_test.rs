@@ -234,3 +234,89 @@ fn a_damaged_image_hides_no_other_and_can_be_removed_or_made_whole() {
         Err(Error::NotFound { .. })
     ));
 }
+
+/// A store as a machine inside sees it: what `store` lends of `images`, put into a folder.
+fn lent(fixture: &Fixture, images: &[Image]) -> PathBuf {
+    let folder = fixture.folder.path().join("lent");
+    let lent = fixture.store.lend(images).unwrap();
+    let put = |name: &Path| {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    for (name, content) in &lent.documents {
+        fs::write(put(name), content).unwrap();
+    }
+    for (name, file) in &lent.files {
+        std::os::unix::fs::symlink(file, put(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn lent_images_are_found_beside_the_own_ones_and_cannot_be_removed() {
+    let outer = fixture();
+    let image = outer.import("localhost/one:1", b"one");
+    outer.import("localhost/secret:1", b"two");
+    let folder = lent(&outer, std::slice::from_ref(&image));
+    let mut inner = fixture();
+    inner.store = inner.store.over(&folder);
+
+    let own = inner.import("localhost/own:1", b"own");
+    let names: Vec<_> = inner.store.list().unwrap();
+    assert_eq!(
+        names.iter().map(|image| image.id).collect::<Vec<_>>(),
+        [image.id, own.id]
+    );
+    let found = inner.store.resolve("one:1").unwrap();
+    assert!(found.meta.starts_with(&folder) && found.layers[0].starts_with(&folder));
+    drop(inner.store.lease(&found).unwrap());
+    assert!(matches!(
+        inner.store.remove("one:1", true),
+        Err(Error::Lent { id }) if id == image.id
+    ));
+    inner.store.prune().unwrap();
+    assert!(inner.store.resolve("one:1").is_ok());
+}
+
+#[test]
+fn a_layer_that_is_lent_is_not_made_again_and_a_lent_image_can_be_lent_on() {
+    let outer = fixture();
+    let image = outer.import("localhost/one:1", b"one");
+    let folder = lent(&outer, &[image]);
+    let mut inner = fixture();
+    inner.store = inner.store.over(&folder);
+
+    let same = inner.import("localhost/two:2", b"one");
+    assert_eq!(inner.files("layers"), 0);
+    assert!(same.layers[0].starts_with(&folder));
+    // Only the name is this store's own, and only that goes.
+    inner.store.remove("two:2", false).unwrap();
+    let again = inner.store.resolve("one:1").unwrap();
+    let lent_on = inner.store.lend(&[again]).unwrap();
+    assert_eq!(
+        lent_on,
+        outer
+            .store
+            .lend(&outer.store.list().unwrap())
+            .map(|lent| Lent {
+                files: lent
+                    .files
+                    .iter()
+                    .map(|(name, _)| (name.clone(), folder.join(name)))
+                    .collect(),
+                ..lent
+            })
+            .unwrap()
+    );
+}
+
+#[test]
+fn a_lent_store_of_another_format_is_left_aside() {
+    let outer = fixture();
+    let image = outer.import("localhost/one:1", b"one");
+    let folder = lent(&outer, &[image]);
+    fs::write(folder.join("format"), "2\n").unwrap();
+    let inner = fixture();
+    assert!(inner.store.over(&folder).list().unwrap().is_empty());
+}

@@ -1,5 +1,6 @@
 //! Which images there are and what they are called.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -90,8 +91,11 @@ impl Store {
 
     /// The digests of all manifests.
     pub(super) fn manifests(&self) -> Result<Vec<Digest>> {
-        let folder = self.folder.join("manifests");
-        disk::entries(&folder)?
+        let mut entries = Vec::new();
+        for folder in self.folders("manifests") {
+            entries.extend(disk::entries(&folder)?);
+        }
+        let digests = entries
             .into_iter()
             .map(|entry| {
                 let name = entry.file_name();
@@ -102,23 +106,27 @@ impl Store {
                         problem: "its name is no digest".to_owned(),
                     })
             })
-            .collect()
+            .collect::<Result<BTreeSet<Digest>>>()?;
+        Ok(digests.into_iter().collect())
     }
 
-    /// All names.
+    /// All names. One that this store gives hides the same one of the outer store.
     pub(super) fn tags(&self) -> Result<Vec<Tag>> {
-        let mut tags = Vec::new();
-        for entry in disk::entries(&self.folder.join("tags"))? {
-            let path = entry.path();
-            let Some(text) = disk::read(&path, MAX_TAG)? else {
-                continue;
-            };
-            tags.push(
-                serde_json::from_slice(&text).map_err(|error| Error::Damaged {
+        let mut tags: Vec<Tag> = Vec::new();
+        for folder in self.folders("tags") {
+            for entry in disk::entries(&folder)? {
+                let path = entry.path();
+                let Some(text) = disk::read(&path, MAX_TAG)? else {
+                    continue;
+                };
+                let tag: Tag = serde_json::from_slice(&text).map_err(|error| Error::Damaged {
                     path,
                     problem: error.to_string(),
-                })?,
-            );
+                })?;
+                if tags.iter().all(|other| other.reference != tag.reference) {
+                    tags.push(tag);
+                }
+            }
         }
         Ok(tags)
     }
@@ -136,11 +144,11 @@ impl Store {
 
     pub(super) fn image(&self, digest: &Digest, tags: &[Tag]) -> Result<Image> {
         let (manifest, config) = self.documents(digest)?;
-        let meta = self.meta_path(&config.chain_id());
+        let meta = self.find(self.meta_path(&config.chain_id()));
         let layers: Vec<PathBuf> = config
             .diff_ids
             .iter()
-            .map(|diff_id| self.layer_path(diff_id))
+            .map(|diff_id| self.find(self.layer_path(diff_id)))
             .collect();
         let mut distinct: Vec<&PathBuf> = layers.iter().chain([&meta]).collect();
         distinct.sort_unstable();
@@ -165,7 +173,7 @@ impl Store {
 
     /// A manifest of the store and its configuration.
     pub(super) fn documents(&self, digest: &Digest) -> Result<(Manifest, Config)> {
-        let path = self.manifest_path(digest);
+        let path = self.find(self.manifest_path(digest));
         let Some(text) = disk::read(&path, MAX_DOCUMENT)? else {
             return Err(Error::NotFound {
                 name: digest.to_string(),
@@ -178,7 +186,7 @@ impl Store {
             });
         };
         let id = manifest.config.digest;
-        let path = self.config_path(&id);
+        let path = self.find(self.config_path(&id));
         let Some(text) = disk::read(&path, MAX_DOCUMENT)? else {
             return Err(Error::Damaged {
                 path,

@@ -105,7 +105,7 @@ impl Store {
         (beside, file): (&Path, &File),
     ) -> Result<Image> {
         self.held(candidate, || {
-            let path = self.layer_path(&candidate.config.diff_ids[0]);
+            let path = self.find(self.layer_path(&candidate.config.diff_ids[0]));
             if !path.exists() {
                 disk::publish_file(file, beside, &path)?;
             }
@@ -123,7 +123,7 @@ impl Store {
             .collect();
         let (present, mut missing): (Vec<_>, Vec<_>) = distinct
             .into_values()
-            .partition(|layer| self.layer_path(&layer.diff_id).exists());
+            .partition(|layer| self.find(self.layer_path(&layer.diff_id)).exists());
         for layer in present {
             progress.layer_finished(&layer.blob);
         }
@@ -206,7 +206,7 @@ impl Store {
         let lock_path = self.layer_lock_path(&layer.diff_id);
         let lock = disk::open_lock(&lock_path)?;
         lock.lock().map_err(Error::io("lock", &lock_path))?;
-        let path = self.layer_path(&layer.diff_id);
+        let path = self.find(self.layer_path(&layer.diff_id));
         if !path.exists() {
             observed.progress.layer_started(&layer.blob, layer.size);
             let (beside, file) = workspace.file(&layer.diff_id.hex())?;
@@ -235,7 +235,7 @@ impl Store {
 
     /// Merges the layers unless an image of the same layers has been merged already.
     fn merge(&self, candidate: &Candidate, workspace: &Workspace) -> Result<()> {
-        let path = self.meta_path(&candidate.config.chain_id());
+        let path = self.find(self.meta_path(&candidate.config.chain_id()));
         if path.exists() {
             return Ok(());
         }
@@ -244,7 +244,7 @@ impl Store {
             .diff_ids
             .iter()
             .map(|diff_id| LayerSource {
-                path: self.layer_path(diff_id),
+                path: self.find(self.layer_path(diff_id)),
                 tag: diff_id.hex().into_bytes().try_into().expect("64 digits"),
             })
             .collect();

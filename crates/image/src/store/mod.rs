@@ -11,6 +11,7 @@ mod catalog;
 mod disk;
 mod install;
 mod lease;
+mod outer;
 mod sweep;
 
 use std::fs::{self, File};
@@ -26,6 +27,7 @@ use crate::reference::Reference;
 pub(crate) use disk::Workspace;
 pub(crate) use install::{Candidate, LayerBlob, LayerBlobs};
 pub use lease::Lease;
+pub use outer::Lent;
 pub use sweep::Removed;
 
 /// The layout described in `docs/images.md`. A change that an older program would misread counts up.
@@ -35,6 +37,8 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    /// The folder of a store that is looked through where this one has nothing.
+    outer: Option<PathBuf>,
     limits: Limits,
 }
 
@@ -69,6 +73,7 @@ impl Store {
     pub fn with_limits(folder: &Path, limits: Limits) -> Result<Store> {
         let store = Store {
             folder: folder.to_owned(),
+            outer: None,
             limits,
         };
         for name in [

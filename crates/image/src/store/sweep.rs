@@ -56,6 +56,12 @@ impl Store {
             return Err(Error::InUse { id: image.id });
         }
         for reference in &untagged {
+            self.check_own(&self.tag_path(reference), image.id)?;
+        }
+        if is_last {
+            self.check_own(&self.manifest_path(&image.digest), image.id)?;
+        }
+        for reference in &untagged {
             disk::remove(&self.tag_path(reference))?;
         }
         let mut removed = Removed {
@@ -91,7 +97,8 @@ impl Store {
         let _exclusive = self.lock_exclusive()?;
         let mut removed = Removed::default();
         for image in self.list()? {
-            if image.references.is_empty() && !self.is_held(&image)? {
+            let is_own = self.manifest_path(&image.digest).exists();
+            if is_own && image.references.is_empty() && !self.is_held(&image)? {
                 disk::remove(&self.manifest_path(&image.digest))?;
                 removed.deleted.push(image.id);
             }
