@@ -220,6 +220,8 @@ struct Record {
 #[derive(Debug, Clone)]
 pub struct Tools {
     folder: PathBuf,
+    /// The folder of tools that the level above lends, which is only read.
+    outer: Option<PathBuf>,
 }
 
 impl Tools {
@@ -228,24 +230,34 @@ impl Tools {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
+            outer: None,
         }
     }
 
-    /// The tool to use: the newest unpacked one, else the host's if it is new enough.
+    /// These tools and those in the folder `outer`, which only somebody else changes.
+    #[must_use]
+    pub fn over(self, outer: &Path) -> Self {
+        Self {
+            outer: Some(outer.to_owned()),
+            ..self
+        }
+    }
+
+    /// The tool to use: the newest unpacked one, else one that is lent, else the host's if it is new enough.
     ///
     /// # Errors
     /// [`Error::Missing`] names the remedy.
     pub fn find(&self, kind: Kind) -> Result<Tool, Error> {
-        let installed = self.installed()?.into_iter().find(|tool| tool.kind == kind);
-        installed.map_or_else(|| host::find(kind), Ok)
+        let unpacked = self.unpacked()?.into_iter().find(|tool| tool.kind == kind);
+        unpacked.map_or_else(|| host::find(kind), Ok)
     }
 
-    /// All unpacked tools, the newest of each kind first, then the host's usable ones.
+    /// All unpacked tools, the newest of each kind first, lent ones, then the host's usable ones.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn list(&self) -> Result<Vec<Tool>, Error> {
-        let mut tools = self.installed()?;
+        let mut tools = self.unpacked()?;
         tools.extend(
             Kind::ALL
                 .into_iter()
@@ -365,29 +377,42 @@ impl Tools {
     }
 
     fn installed(&self) -> Result<Vec<Tool>, Error> {
-        let io = |source| Error::Io {
-            path: self.folder.clone(),
-            source,
-        };
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(io)?,
-        };
-        let mut tools = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(io)?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                tools.push(read(&entry.path())?);
-            }
+        tools_in(&self.folder)
+    }
+
+    /// The tools that need nothing of the host: its own, then those that are lent.
+    fn unpacked(&self) -> Result<Vec<Tool>, Error> {
+        let mut tools = self.installed()?;
+        if let Some(outer) = &self.outer {
+            tools.extend(tools_in(outer)?);
         }
-        tools.sort_by(|a, b| {
-            a.kind
-                .to_string()
-                .cmp(&b.kind.to_string())
-                .then_with(|| version::compare(&b.version, &a.version))
-        });
         Ok(tools)
     }
+}
+
+fn tools_in(folder: &Path) -> Result<Vec<Tool>, Error> {
+    let io = |source| Error::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io)?,
+    };
+    let mut tools = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            tools.push(read(&entry.path())?);
+        }
+    }
+    tools.sort_by(|a, b| {
+        a.kind
+            .to_string()
+            .cmp(&b.kind.to_string())
+            .then_with(|| version::compare(&b.version, &a.version))
+    });
+    Ok(tools)
 }
 
 fn folder_name(kind: Kind, version: &str) -> String {

@@ -33,17 +33,20 @@ pub fn initramfs(kernel: &Kernel, init: &[u8], groups: &[Group]) -> Result<PathB
         .iter()
         .filter(|module| groups.contains(&module.group))
         .collect();
-    let path = kernel
-        .folder
-        .join(format!("initramfs-{}.cpio", key(init, &modules)));
-    if path.exists() {
-        return Ok(path);
+    let name = format!("initramfs-{}.cpio", key(init, &modules));
+    for folder in [&kernel.folder, &kernel.cache] {
+        let path = folder.join(&name);
+        if path.exists() {
+            return Ok(path);
+        }
     }
+    let path = kernel.cache.join(name);
+    fs::create_dir_all(&kernel.cache).map_err(Error::io(&kernel.cache))?;
     let archive = build(init, &modules)?;
     let mut file = tempfile::Builder::new()
         .prefix(".initramfs-")
-        .tempfile_in(&kernel.folder)
-        .map_err(Error::io(&kernel.folder))?;
+        .tempfile_in(&kernel.cache)
+        .map_err(Error::io(&kernel.cache))?;
     file.write_all(&archive)
         .and_then(|()| file.as_file().sync_data())
         .map_err(Error::io(&path))?;

@@ -28,6 +28,7 @@ fn kernel(folder: &Path) -> Kernel {
         vmlinux: folder.join("vmlinux"),
         sha256: String::new(),
         modules: modules.to_vec(),
+        cache: folder.to_owned(),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::module::Group;
 pub(crate) const RECORD: &str = "kernel.json";
 pub(crate) const VMLINUX: &str = "vmlinux";
 pub(crate) const MODULES: &str = "modules";
+/// The folder of files that are made from kernels of another level.
+const LENT: &str = ".lent";
 
 /// Why a kernel cannot be listed, chosen, used or removed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,11 @@ pub enum Error {
     /// The named kernel is not installed.
     #[error("no guest kernel {0} is installed; `cenote kernel ls` lists those that are")]
     Unknown(String),
+    /// The kernel is not this store's own.
+    #[error(
+        "the guest kernel {0} is lent by the level above this machine and cannot be removed here"
+    )]
+    Lent(String),
     /// A record cannot be read.
     #[error("{} is damaged; remove its folder and run `cenote kernel install`", path.display())]
     Record {
@@ -62,6 +69,9 @@ pub struct Kernel {
     pub sha256: String,
     /// Its modules, in load order.
     pub modules: Vec<Module>,
+    /// Where files that are made from it are kept: its folder, unless that is lent.
+    #[serde(skip)]
+    pub cache: PathBuf,
 }
 
 /// A module of an installed kernel, decompressed.
@@ -102,6 +112,8 @@ pub(crate) fn module_file(place: usize, name: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    /// The folder of kernels that the level above lends, which is only read.
+    outer: Option<PathBuf>,
 }
 
 impl Store {
@@ -110,6 +122,16 @@ impl Store {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
+            outer: None,
+        }
+    }
+
+    /// This store and the kernels in the folder `outer`, which only somebody else changes.
+    #[must_use]
+    pub fn over(self, outer: &Path) -> Self {
+        Self {
+            outer: Some(outer.to_owned()),
+            ..self
         }
     }
 
@@ -124,15 +146,17 @@ impl Store {
     /// # Errors
     /// When the folder or a record cannot be read.
     pub fn list(&self) -> Result<Vec<Kernel>, Error> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(Error::io(&self.folder))?,
-        };
         let mut kernels = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::io(&self.folder))?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                kernels.push(read(&entry.path())?);
+        for folder in folders(&self.folder)? {
+            kernels.push(read(&folder)?);
+        }
+        for folder in self.outer.iter().map(|outer| folders(outer)) {
+            for folder in folder? {
+                let kernel = read(&folder)?;
+                if kernels.iter().all(|own| own.version != kernel.version) {
+                    let cache = self.folder.join(LENT);
+                    kernels.push(Kernel { cache, ..kernel });
+                }
             }
         }
         kernels.sort_by(|a, b| version::compare(&b.version, &a.version));
@@ -160,9 +184,28 @@ impl Store {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let lock = Lock::take(&self.folder).map_err(Error::io(&self.folder))?;
         let kernel = self.choose(Some(name))?;
+        if kernel.cache != kernel.folder {
+            return Err(Error::Lent(kernel.version));
+        }
         lock.remove(&kernel.version)
             .map_err(Error::io(kernel.folder))
     }
+}
+
+/// The folders of the kernels in `store`.
+fn folders(store: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(store) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io(store))?,
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io(store))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            folders.push(entry.path());
+        }
+    }
+    Ok(folders)
 }
 
 /// Reads the kernel in `folder`.
@@ -188,6 +231,7 @@ pub(crate) fn read(folder: &Path) -> Result<Kernel, Error> {
         vmlinux: folder.join(VMLINUX),
         sha256: record.sha256,
         modules: modules.collect(),
+        cache: folder.to_owned(),
     })
 }
 

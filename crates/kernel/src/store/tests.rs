@@ -101,3 +101,28 @@ fn what_a_killed_installation_left_is_not_listed_and_is_swept() {
     drop(cenote_debian::Lock::take(folder.path()).unwrap());
     assert!(!folder.path().join(".new-abc").exists());
 }
+
+#[test]
+fn a_lent_kernel_is_listed_once_leaves_its_files_to_this_store_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let lender = Store::new(folder.path().join("lender"));
+    put(&lender, "7.3.4");
+    put(&lender, "7.9.1");
+    let store = Store::new(folder.path().join("own")).over(lender.folder());
+    put(&store, "7.3.4");
+    let kernels = store.list().unwrap();
+    let folders: Vec<_> = kernels.iter().map(|kernel| &kernel.folder).collect();
+    assert_eq!(
+        folders,
+        [
+            &lender.folder().join("7.9.1"),
+            &store.folder().join("7.3.4")
+        ]
+    );
+    assert!(kernels[0].cache.starts_with(store.folder()));
+    assert_eq!(kernels[1].cache, kernels[1].folder);
+    assert!(matches!(store.remove("7.9.1"), Err(Error::Lent(version)) if version == "7.9.1"));
+    store.remove("7.3.4").unwrap();
+    // Now the lent one of the same version shows.
+    assert_eq!(store.list().unwrap().len(), 2);
+}
