@@ -9,6 +9,7 @@ mod images;
 mod lifecycle;
 mod memory;
 mod mistakes;
+mod nesting;
 mod network;
 mod run;
 mod soak;

@@ -19,6 +19,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Guest RAM in bytes.
     pub memory: u64,
+    /// Whether the guest can run virtual machines of its own: its processor then has SVM or VMX.
+    pub nested: bool,
     /// Read-only images that the guest maps, `/dev/pmem0` first.
     pub pmem: Vec<Pmem>,
     /// Block devices, `/dev/vda` first.

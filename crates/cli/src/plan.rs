@@ -1,9 +1,9 @@
 //! From typed to meant: the flags of `run` and `create`, an image's configuration and the caller's environment
 //! become the specification of a sandbox. Nothing here touches the machine but reading `--env-file`.
 
-use cenote_protocol::{Capabilities, ProcessSpec, WindowSize};
+use cenote_protocol::{Capabilities, OUTER, ProcessSpec, WindowSize};
 use cenote_sandbox::Spec;
-use cenote_sandbox::spec::{Accel, Image, Network, Resources, Tmpfs, Vmm};
+use cenote_sandbox::spec::{Accel, Image, Nested, Network, Resources, Tmpfs, Vmm};
 use oci_spec::image::{Config, ImageConfiguration};
 
 use crate::flags::entrypoint::Entrypoint;
@@ -19,6 +19,13 @@ const MIN_MEMORY: Size = Size(64 << 20);
 
 /// Less than this the writable layer's file system does not fit in.
 const MIN_DISK: Size = Size(16 << 20);
+
+/// Memory of a machine that runs others, if the user says nothing: room for two ordinary ones. What is not used is
+/// not taken from the host.
+const NESTED_MEMORY: u64 = 2 << 30;
+
+/// The search path of an image that sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where a container with a read-only root can still write, unless the user puts something else there.
 const SCRATCH: [(&str, &str); 3] = [
@@ -80,12 +87,14 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The sandbox called `name` that runs `image`, whose configuration is `config`.
+    /// The sandbox called `name` that runs `image`, whose configuration is `config`, and finds the images `nested` in
+    /// its own store if it runs others.
     pub fn spec(
         &self,
         name: String,
         image: Image,
         config: &ImageConfiguration,
+        nested: &[Image],
     ) -> Result<Spec, PlanError> {
         let flags = self.flags;
         let config = config.config().clone().unwrap_or_default();
@@ -128,6 +137,9 @@ impl<'a> Plan<'a> {
                 container::Accel::Kvm => Accel::Kvm,
                 container::Accel::Tcg => Accel::Tcg,
             },
+            nested: flags.nested.then(|| Nested {
+                images: nested.to_vec(),
+            }),
         })
     }
 
@@ -181,6 +193,11 @@ impl<'a> Plan<'a> {
                 .map(|(name, value)| (name.into(), value.into())),
         );
         env.extend(self.env.clone());
+        if self.flags.nested {
+            let path = env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+            let path = format!("{path}:{OUTER}/bin");
+            env.insert("PATH".to_owned(), path);
+        }
         env.into_iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
@@ -188,9 +205,13 @@ impl<'a> Plan<'a> {
 
     fn resources(&self) -> Resources {
         let default = Resources::default();
+        let memory = match self.flags.nested {
+            true => NESTED_MEMORY,
+            false => default.memory,
+        };
         Resources {
             cpus: self.flags.cpus.map_or(default.cpus, |cpus| cpus.0),
-            memory: self.flags.memory.map_or(default.memory, |size| size.0),
+            memory: self.flags.memory.map_or(memory, |size| size.0),
             disk: self.flags.disk.map_or(default.disk, |size| size.0),
         }
     }

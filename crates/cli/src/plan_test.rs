@@ -27,7 +27,8 @@ fn spec_of(args: &[&str], image: serde_json::Value) -> Result<Spec, PlanError> {
         reference: "localhost/x:latest".to_owned(),
         id: "sha256:0".to_owned(),
     };
-    Plan::new(&flags(args), &host)?.spec("name".to_owned(), reference, &config(image))
+    let lent = [reference.clone()];
+    Plan::new(&flags(args), &host)?.spec("name".to_owned(), reference, &config(image), &lent)
 }
 
 fn spec(args: &[&str]) -> Spec {
@@ -273,4 +274,28 @@ fn what_the_parser_refuses() {
             "{args:?}"
         );
     }
+}
+
+#[test]
+fn a_nested_container_finds_cenote_behind_its_own_programs_and_has_room_for_others() {
+    let image = json!({ "Cmd": ["sh"], "Env": ["PATH=/bin"] });
+    let nested = spec_of(&["--nested", "x"], image.clone()).unwrap();
+    assert!(
+        nested
+            .process
+            .env
+            .contains(&"PATH=/bin:/.cenote/bin".to_owned()),
+        "{:?}",
+        nested.process.env
+    );
+    assert_eq!(nested.resources.memory, 2 << 30);
+    assert_eq!(nested.nested.unwrap().images.len(), 1);
+    let small = spec_of(&["--nested", "--memory", "1g", "x"], image.clone()).unwrap();
+    assert_eq!(small.resources.memory, 1 << 30);
+    assert!(spec_of(&["x"], image).unwrap().nested.is_none());
+    let bare = spec(&["--nested", "x"]).process.env;
+    assert!(
+        bare.contains(&format!("PATH={DEFAULT_PATH}:/.cenote/bin")),
+        "{bare:?}"
+    );
 }

@@ -150,7 +150,7 @@ fn carry_out(
 
 /// In the container's thread: mounts the root, then moves into the container. Returns when the root was mounted.
 fn build_container(plan: &BootPlan, paths: &RootPaths) -> Result<u64, StepError> {
-    image::mount_root(&plan.container.root, &plan.container.writable, paths)?;
+    image::mount_root(&plan.container, paths)?;
     let root_at = boot_time_ns();
     let around = Surroundings {
         address: plan.network.as_ref().map(|network| network.address),
@@ -159,6 +159,7 @@ fn build_container(plan: &BootPlan, paths: &RootPaths) -> Result<u64, StepError>
             .as_ref()
             .map(|network| network.dns.clone())
             .unwrap_or_default(),
+        outer: plan.container.nested.is_some().then(|| paths.outer.clone()),
     };
     build::enter(
         &plan.container,

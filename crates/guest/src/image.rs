@@ -5,13 +5,13 @@ use std::fs::{DirBuilder, create_dir_all};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use cenote_protocol::{RootPlan, Writable};
+use cenote_protocol::{ContainerPlan, ErofsPlan, Writable};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use crate::device;
 use crate::step::{Step, StepError};
 
-/// How many pmem devices one image may span: `mount(2)` takes one page of options, and a device is named in 17 bytes.
+/// How many pmem devices one tree may span: `mount(2)` takes one page of options, and a device is named in 17 bytes.
 /// The host concatenates above 16.
 const MAX_DEVICES: u32 = 64;
 
@@ -24,6 +24,8 @@ pub struct RootPaths {
     pub changes: PathBuf,
     /// Both together.
     pub merged: PathBuf,
+    /// What the level above lends to containers of this one, read-only.
+    pub outer: PathBuf,
 }
 
 impl RootPaths {
@@ -33,38 +35,43 @@ impl RootPaths {
             image: base.join("image"),
             changes: base.join("changes"),
             merged: base.join("root"),
+            outer: base.join("outer"),
         }
     }
 
     fn make(&self) -> Result<(), StepError> {
-        for path in [&self.image, &self.changes, &self.merged] {
+        for path in [&self.image, &self.changes, &self.merged, &self.outer] {
             create_dir_all(path).step("make the directory", path.display())?;
         }
         Ok(())
     }
 }
 
-/// Mounts the image and the writable layer of the plan.
+/// Mounts the image and the writable layer of the plan, and what the level above lends.
 ///
 /// # Errors
 /// A missing device, an image that does not mount, a disk without a file system.
-pub fn mount_root(root: &RootPlan, writable: &Writable, at: &RootPaths) -> Result<(), StepError> {
+pub fn mount_root(plan: &ContainerPlan, at: &RootPaths) -> Result<(), StepError> {
     at.make()?;
-    mount_image(root, &at.image)?;
-    mount_changes(writable, &at.changes)?;
-    mount_overlay(writable, at)
+    mount_erofs(&plan.root, &at.image)?;
+    mount_changes(&plan.writable, &at.changes)?;
+    mount_overlay(&plan.writable, at)?;
+    match &plan.nested {
+        Some(nested) => mount_erofs(&nested.outer, &at.outer),
+        None => Ok(()),
+    }
 }
 
-fn mount_image(root: &RootPlan, at: &Path) -> Result<(), StepError> {
-    if !(1..=MAX_DEVICES).contains(&root.pmem_devices) {
+fn mount_erofs(tree: &ErofsPlan, at: &Path) -> Result<(), StepError> {
+    if !(1..=MAX_DEVICES).contains(&tree.devices) {
         return Err(rustix::io::Errno::INVAL)
-            .step("mount an image of this many devices:", root.pmem_devices);
+            .step("mount an image of this many devices:", tree.devices);
     }
-    let first = device::wait_for("pmem0")?;
-    for number in 1..root.pmem_devices {
+    let first = device::wait_for(&format!("pmem{}", tree.first))?;
+    for number in further(tree) {
         device::wait_for(&format!("pmem{number}"))?;
     }
-    let options = image_options(root);
+    let options = erofs_options(tree);
     mount(
         &first,
         at,
@@ -75,9 +82,14 @@ fn mount_image(root: &RootPlan, at: &Path) -> Result<(), StepError> {
     .step("mount the image on", first.display())
 }
 
-fn image_options(root: &RootPlan) -> std::ffi::CString {
-    let mut options = String::from(if root.dax { "dax=always" } else { "dax=never" });
-    for number in 1..root.pmem_devices {
+/// The numbers of the devices after the first.
+fn further(tree: &ErofsPlan) -> impl Iterator<Item = u32> {
+    (1..tree.devices).map(|nth| tree.first.saturating_add(nth))
+}
+
+fn erofs_options(tree: &ErofsPlan) -> std::ffi::CString {
+    let mut options = String::from(if tree.dax { "dax=always" } else { "dax=never" });
+    for number in further(tree) {
         // Writing to a string cannot fail.
         let _ = write!(options, ",device=/dev/pmem{number}");
     }
@@ -147,7 +159,7 @@ fn mount_overlay(writable: &Writable, at: &RootPaths) -> Result<(), StepError> {
 pub fn unmount_root(at: &RootPaths) {
     rustix::fs::sync();
     let _ = mount_remount(&at.changes, MountFlags::RDONLY, c"");
-    for path in [&at.merged, &at.changes, &at.image] {
+    for path in [&at.merged, &at.changes, &at.image, &at.outer] {
         // Nothing is lost: all is written, and the machine ends.
         let _ = unmount(path, UnmountFlags::DETACH);
     }

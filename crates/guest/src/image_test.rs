@@ -2,24 +2,32 @@ use super::*;
 
 #[test]
 fn further_devices_are_named_in_order() {
-    let options = |pmem_devices, dax| {
-        image_options(&RootPlan { pmem_devices, dax })
-            .into_string()
-            .unwrap()
+    let options = |first, devices, dax| {
+        let tree = ErofsPlan {
+            first,
+            devices,
+            dax,
+        };
+        erofs_options(&tree).into_string().unwrap()
     };
-    assert_eq!(options(1, true), "dax=always");
+    assert_eq!(options(0, 1, true), "dax=always");
     assert_eq!(
-        options(3, false),
+        options(0, 3, false),
         "dax=never,device=/dev/pmem1,device=/dev/pmem2"
     );
-    assert!(options(MAX_DEVICES, true).len() < 4096);
+    assert_eq!(
+        options(7, 3, true),
+        "dax=always,device=/dev/pmem8,device=/dev/pmem9"
+    );
+    assert!(options(u32::MAX - MAX_DEVICES, MAX_DEVICES, true).len() < 4096);
 }
 
 #[test]
 fn an_image_of_no_device_is_refused() {
-    let error = mount_image(
-        &RootPlan {
-            pmem_devices: 0,
+    let error = mount_erofs(
+        &ErofsPlan {
+            first: 0,
+            devices: 0,
             dax: true,
         },
         Path::new("/nonexistent"),

@@ -46,10 +46,12 @@ impl Modules {
 }
 
 /// Loads modules in order. One that does not load is named on the console; the step that needs it will fail and say
-/// so to the host.
+/// so to the host. Of those for several processors only one fits this one, which is no news.
 pub fn load(paths: &[String]) {
     for path in paths {
-        if let Err(error) = load_one(path) {
+        if let Err(error) = load_one(path)
+            && error.raw_os_error() != Some(Errno::OPNOTSUPP.raw_os_error())
+        {
             log::line(format_args!("cannot load the module {path}: {error}"));
         }
     }

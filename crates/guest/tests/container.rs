@@ -16,8 +16,8 @@ use cenote_guest::place::MachineView;
 use cenote_guest::server::Server;
 use cenote_guest::step::StepError;
 use cenote_protocol::{
-    Capabilities, ContainerPlan, DnsPlan, Exited, HostEntry, ProcessSpec, Refusal, RootPlan,
-    Target, Tmpfs, Writable,
+    Capabilities, ContainerPlan, DnsPlan, ErofsPlan, Exited, HostEntry, NestedPlan, OUTER,
+    ProcessSpec, Refusal, Target, Tmpfs, Writable,
 };
 use host::{Host, on_terminal, shell, with_input};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -28,8 +28,9 @@ const BUSYBOX: &str = "/bin/busybox";
 fn plan() -> ContainerPlan {
     ContainerPlan {
         hostname: "box".into(),
-        root: RootPlan {
-            pmem_devices: 1,
+        root: ErofsPlan {
+            first: 0,
+            devices: 1,
             dax: true,
         },
         writable: Writable::Tmpfs { size_bytes: None },
@@ -39,7 +40,7 @@ fn plan() -> ContainerPlan {
             address: [10, 0, 2, 2].into(),
             name: "gate".into(),
         }],
-        nested: false,
+        nested: None,
     }
 }
 
@@ -102,7 +103,10 @@ fn build_here(plan: &ContainerPlan, prepare: fn(&Path)) -> Result<(), StepError>
     mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), None).unwrap();
     let (root, names): (PathBuf, PathBuf) =
         (folder.path().join("root"), folder.path().join("names"));
+    let outer = folder.path().join("outer");
     fs::create_dir(&root).unwrap();
+    fs::create_dir(&outer).unwrap();
+    fs::write(outer.join("lent"), "lent\n").unwrap();
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), None).unwrap();
     make_root(&root);
     prepare(&root);
@@ -117,6 +121,7 @@ fn build_here(plan: &ContainerPlan, prepare: fn(&Path)) -> Result<(), StepError>
         &Surroundings {
             address: Some([10, 0, 2, 15].into()),
             dns,
+            outer: plan.nested.as_ref().map(|_| outer),
         },
     )
 }
@@ -188,16 +193,18 @@ fn devices_are_those_of_every_container() {
 }
 
 #[test]
-fn nested_containers_see_kvm() {
+fn containers_that_run_others_see_kvm_tun_and_what_is_lent() {
     let outcome = run(
         &container(ContainerPlan {
-            nested: true,
+            nested: Some(NestedPlan { outer: plan().root }),
             ..plan()
         }),
         Target::Main,
-        inside("stat -c %t,%T /dev/kvm"),
+        inside(&format!(
+            "stat -c %t,%T,%a /dev/kvm /dev/net/tun; cat {OUTER}/lent"
+        )),
     );
-    assert_eq!(outcome.text(), "a,e8\n");
+    assert_eq!(outcome.text(), "a,e8,666\na,c8,666\nlent\n");
 }
 
 #[test]

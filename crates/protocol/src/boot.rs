@@ -32,7 +32,7 @@ pub struct ContainerPlan {
     /// The host name, also written to /etc/hostname and /etc/hosts.
     pub hostname: String,
     /// The image.
-    pub root: RootPlan,
+    pub root: ErofsPlan,
     /// What lies over the image.
     pub writable: Writable,
     /// Further tmpfs mounts, in order.
@@ -41,16 +41,25 @@ pub struct ContainerPlan {
     pub shm_bytes: u64,
     /// Lines for /etc/hosts beside localhost and the container itself.
     pub hosts: Vec<HostEntry>,
-    /// Whether the container sees /dev/kvm.
-    pub nested: bool,
+    /// What it needs beyond that when it runs containers of its own. It then sees /dev/kvm and /dev/net/tun too.
+    pub nested: Option<NestedPlan>,
 }
 
-/// The image: one EROFS tree whose metadata is /dev/pmem0 and whose data lies in it or in the devices after it.
+/// What a container gets that runs containers of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootPlan {
-    /// How many pmem devices the image spans, the first included. 1 means that pmem0 holds everything; with more,
-    /// pmem1 and so on are passed to the mount as `device=`, in order.
-    pub pmem_devices: u32,
+pub struct NestedPlan {
+    /// What is mounted at [`crate::OUTER`]: a data folder of Cenote that only the level above changes.
+    pub outer: ErofsPlan,
+}
+
+/// One EROFS tree whose metadata is a pmem device and whose data lies in it or in the devices after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErofsPlan {
+    /// The number of the device with the metadata: 0 for /dev/pmem0.
+    pub first: u32,
+    /// How many devices the tree spans, the first included. With more than one, those after the first are passed to
+    /// the mount as `device=`, in order.
+    pub devices: u32,
     /// Whether to mount with `dax=always` (files are read in place, the guest caches nothing) or `dax=never`.
     pub dax: bool,
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    BootPlan, Capabilities, ContainerPlan, DnsPlan, ExecRequest, Exited, HostEntry, NetworkPlan,
-    ProcessSpec, RootPlan, Started, Sysctl, Target, Tmpfs, WindowSize, Writable,
+    BootPlan, Capabilities, ContainerPlan, DnsPlan, ErofsPlan, ExecRequest, Exited, HostEntry,
+    NestedPlan, NetworkPlan, ProcessSpec, Started, Sysctl, Target, Tmpfs, WindowSize, Writable,
 };
 
 fn process(args: Vec<String>) -> ProcessSpec {
@@ -44,8 +44,9 @@ fn plan() -> BootPlan {
         }],
         container: ContainerPlan {
             hostname: "web".into(),
-            root: RootPlan {
-                pmem_devices: 3,
+            root: ErofsPlan {
+                first: 0,
+                devices: 3,
                 dax: true,
             },
             writable: Writable::Disk {
@@ -60,7 +61,13 @@ fn plan() -> BootPlan {
                 address: [10, 0, 2, 2].into(),
                 name: "host".into(),
             }],
-            nested: true,
+            nested: Some(NestedPlan {
+                outer: ErofsPlan {
+                    first: 3,
+                    devices: 9,
+                    dax: true,
+                },
+            }),
         },
     }
 }

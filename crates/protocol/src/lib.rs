@@ -16,8 +16,8 @@ pub mod preamble;
 pub mod window;
 
 pub use boot::{
-    BootPlan, BootTimes, ContainerPlan, DnsPlan, Failed, Hello, HostEntry, NetworkPlan, Ready,
-    RootPlan, Shutdown, Stopped, Sysctl, Tmpfs, Writable,
+    BootPlan, BootTimes, ContainerPlan, DnsPlan, ErofsPlan, Failed, Hello, HostEntry, NestedPlan,
+    NetworkPlan, Ready, Shutdown, Stopped, Sysctl, Tmpfs, Writable,
 };
 pub use exec::{
     Capabilities, ExecRequest, Exited, ProcessSpec, Refusal, Refused, Rlimit, Signal, Started,
@@ -28,7 +28,10 @@ pub use preamble::{HandshakeError, Side, handshake};
 pub use window::StdinWindow;
 
 /// The version of everything in this crate. It grows with every change of a message, a port or a rule.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Where a container that runs containers of its own finds what the level above lends to it.
+pub const OUTER: &str = "/.cenote";
 
 /// The context id under which a guest reaches its host (`VMADDR_CID_HOST` of `linux/vm_sockets.h`).
 pub const HOST_CID: u32 = 2;

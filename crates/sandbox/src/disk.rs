@@ -5,10 +5,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{AtFlags, CWD, SeekFrom};
+
+use crate::paths::{DISKS, Paths};
 
 /// Below this ext4 has no room for its own structures and a journal.
 const MIN_SIZE: u64 = 16 << 20;
@@ -37,17 +40,27 @@ pub enum Error {
     },
 }
 
-/// Makes an empty disk of `size` bytes at `path`, by way of a template in the folder `templates`.
-pub(crate) fn make(templates: &Path, path: &Path, size: u64) -> Result<(), Error> {
+/// Makes an empty disk of `size` bytes at `path`.
+pub(crate) fn make(paths: &Paths, path: &Path, size: u64) -> Result<(), Error> {
+    copy_sparse(&template(paths, size)?, path).map_err(at(path))
+}
+
+/// An empty disk of `size` bytes that others are copied from: lent, found or made.
+pub(crate) fn template(paths: &Paths, size: u64) -> Result<PathBuf, Error> {
     if !(MIN_SIZE..=MAX_SIZE).contains(&size) {
         return Err(Error::Size(size));
     }
-    let template = templates.join(format!("ext4-{size}"));
+    let name = format!("ext4-{size}");
+    if let Some(lent) = paths.lent(&Path::new(DISKS).join(&name)) {
+        return Ok(lent);
+    }
+    let templates = paths.disks();
+    let template = templates.join(name);
     if !template.exists() {
-        fs::create_dir_all(templates).map_err(at(templates))?;
+        fs::create_dir_all(&templates).map_err(at(&templates))?;
         format(&template, size)?;
     }
-    copy_sparse(&template, path).map_err(at(path))
+    Ok(template)
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> Error {
@@ -82,11 +95,18 @@ fn format(template: &Path, size: u64) -> Result<(), Error> {
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         ));
     }
-    match rustix::fs::linkat(CWD, path, CWD, template, AtFlags::SYMLINK_FOLLOW) {
+    match name(&unnamed, template) {
         // Somebody was faster, with the same content.
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(error) => Err(at(template)(error.into())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        named => named.map_err(at(template)),
     }
+}
+
+/// Gives a file that was made without a name one.
+pub(crate) fn name(file: &File, path: &Path) -> io::Result<()> {
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(())
 }
 
 /// The search path with the folders that hold system programs, which a user's own path often leaves out.
@@ -119,11 +139,32 @@ fn copy_range(source: &File, target: &File, from: u64, to: u64) -> io::Result<()
     let (mut read, mut written) = (from, from);
     while read < to {
         let length = usize::try_from(to - read).unwrap_or(usize::MAX);
-        if rustix::fs::copy_file_range(source, Some(&mut read), target, Some(&mut written), length)?
-            == 0
-        {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match rustix::fs::copy_file_range(
+            source,
+            Some(&mut read),
+            target,
+            Some(&mut written),
+            length,
+        ) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            // A lent template lies in a file system of another kind.
+            Err(rustix::io::Errno::XDEV) => return copy_bytes(source, target, read, to),
+            Err(error) => return Err(error.into()),
         }
+    }
+    Ok(())
+}
+
+fn copy_bytes(source: &File, target: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut position = from;
+    while position < to {
+        let left = usize::try_from(to - position).unwrap_or(usize::MAX);
+        let part = left.min(buffer.len());
+        source.read_exact_at(&mut buffer[..part], position)?;
+        target.write_all_at(&buffer[..part], position)?;
+        position += part as u64;
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! What this host offers a sandbox: kernels, QEMU, passt, and whether /dev/kvm can be used.
 
-use std::process::Command;
 use std::sync::OnceLock;
 
 use cenote_backend::kvm::probe::{Probe, probe};
 use cenote_backend::qemu::{self, Qemu};
-use cenote_debian::tool::{Error as ToolError, Kind, Tools};
+use cenote_debian::tool::{Error as ToolError, Kind, Tool, Tools};
 use cenote_kernel::Kernel;
 
 use crate::paths::Paths;
@@ -39,8 +38,8 @@ impl Host {
     /// What the folders below `paths` and the host's own programs offer.
     pub fn new(paths: &Paths) -> Self {
         Self {
-            kernels: cenote_kernel::Store::new(paths.kernels()),
-            tools: Tools::new(paths.tools()),
+            kernels: paths.kernels(),
+            tools: paths.tools(),
             kvm: OnceLock::new(),
         }
     }
@@ -53,12 +52,12 @@ impl Host {
         Ok(self.kernels.choose(name)?)
     }
 
-    /// passt, ready for arguments.
+    /// passt.
     ///
     /// # Errors
     /// [`Error::Tool`] when there is none.
-    pub fn passt(&self) -> Result<Command, Error> {
-        Ok(self.tools.find(Kind::Passt)?.command())
+    pub fn passt(&self) -> Result<Tool, Error> {
+        Ok(self.tools.find(Kind::Passt)?)
     }
 
     /// QEMU as `spec` wants it.

@@ -18,6 +18,7 @@ mod json;
 pub mod log;
 pub mod machine;
 pub mod monitor;
+pub mod nesting;
 pub mod paths;
 pub mod sandbox;
 pub mod session;

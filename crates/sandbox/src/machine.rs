@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cenote_backend::machine::Network as Card;
@@ -11,16 +12,18 @@ use cenote_image::{Image, Lease};
 use cenote_kernel::Group;
 use cenote_net::{GuestSettings, NetworkSpec};
 use cenote_protocol::{
-    BootPlan, ContainerPlan, DnsPlan, HostEntry, NetworkPlan, RootPlan, Tmpfs, Writable,
+    BootPlan, ContainerPlan, DnsPlan, ErofsPlan, HostEntry, NestedPlan, NetworkPlan, Tmpfs,
+    Writable,
 };
 
 use crate::disk;
 use crate::host::Host;
+use crate::nesting;
 use crate::sandbox::Sandbox;
-use crate::spec::{Network, Spec};
+use crate::spec::{self, Network, Spec};
 
 /// The agent, built with this library.
-const AGENT: &[u8] = include_bytes!(env!("CENOTE_GUEST"));
+pub(crate) const AGENT: &[u8] = include_bytes!(env!("CENOTE_GUEST"));
 
 /// /dev/shm's size, as container engines choose it.
 const SHM_BYTES: u64 = 64 << 20;
@@ -54,9 +57,12 @@ pub enum Error {
     /// A program that is needed is not there.
     #[error(transparent)]
     Host(#[from] crate::host::Error),
+    /// Nothing can be lent to a sandbox that runs others.
+    #[error(transparent)]
+    Nesting(#[from] nesting::Error),
     /// The memory does not suffice for the image's page structures.
     #[error(
-        "{memory} MiB of memory are too little: the image's {image} MiB take {tax} MiB of page structures in the guest; \
+        "{memory} MiB of memory are too little: the {image} MiB of images take {tax} MiB of page structures in the guest; \
          give at least {least} MiB (--memory {least}m)"
     )]
     Memory {
@@ -90,26 +96,45 @@ pub(crate) struct Assembly {
 /// Dropped after the machine has stopped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    _lease: Lease,
+    _leases: Vec<Lease>,
+    _tools: Option<nesting::Held>,
     _network: Option<cenote_net::Network>,
 }
 
 /// Puts the machine of `sandbox` together.
 pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error> {
     let spec = sandbox.spec();
-    let (image, lease) = image(sandbox)?;
-    let pmem: Vec<Pmem> = std::iter::once(&image.meta)
-        .chain(&image.layers)
-        .map(|path| Pmem { path: path.clone() })
-        .collect();
-    check_memory(spec, &pmem)?;
     let kernel = host.kernel(spec.kernel.as_deref())?;
+    let (image, lease) = leased(sandbox, &spec.image)?;
+    let mut leases = vec![lease];
+    let mut pmem = vec![image.meta];
+    pmem.extend(image.layers);
+    let root = tree(spec, 0..pmem.len());
+    let mut loan = None;
+    let mut nested = None;
+    if let Some(wanted) = &spec.nested {
+        let mut images = Vec::new();
+        for image in &wanted.images {
+            let (image, lease) = leased(sandbox, image)?;
+            images.push(image);
+            leases.push(lease);
+        }
+        let lent = nesting::lend(sandbox, host, &kernel, &images)?;
+        let first = pmem.len();
+        pmem.extend(lent.pmem);
+        let outer = tree(spec, first..pmem.len());
+        nested = Some(NestedPlan { outer });
+        loan = Some(lent.tools);
+    }
+    let pmem: Vec<Pmem> = pmem.into_iter().map(|path| Pmem { path }).collect();
+    check_memory(spec, &pmem)?;
     let log = open_log(sandbox)?;
     let (network, card) = network(sandbox, host)?.unzip();
     let disk = writable_disk(sandbox)?;
     let plan = plan(
         sandbox,
-        pmem.len(),
+        root,
+        nested,
         disk.is_some(),
         network.as_ref().map(cenote_net::Network::settings),
     );
@@ -117,12 +142,13 @@ pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error
         initramfs: cenote_kernel::initramfs(
             &kernel,
             AGENT,
-            &groups(card.is_some(), disk.is_some()),
+            &groups(card.is_some(), disk.is_some(), spec.nested.is_some()),
         )?,
         command_line: kernel.command_line(),
         kernel: kernel.vmlinux,
         cpus: spec.resources.cpus,
         memory: spec.resources.memory,
+        nested: spec.nested.is_some(),
         pmem,
         disks: disk.into_iter().collect(),
         vsock: sandbox.vsock(),
@@ -133,27 +159,38 @@ pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error
         machine,
         plan,
         held: Held {
-            _lease: lease,
+            _leases: leases,
+            _tools: loan,
             _network: network,
         },
     })
 }
 
 /// The modules that this machine uses.
-fn groups(network: bool, disk: bool) -> Vec<Group> {
+pub(crate) fn groups(network: bool, disk: bool, nested: bool) -> Vec<Group> {
     let mut groups = vec![Group::Vsock, Group::Root];
     groups.extend(network.then_some(Group::Network));
     groups.extend(disk.then_some(Group::Disk));
+    groups.extend(nested.then_some(Group::Nested));
     groups
 }
 
-fn image(sandbox: &Sandbox) -> Result<(Image, Lease), Error> {
-    let wanted = &sandbox.spec().image;
+/// The EROFS tree over these pmem devices.
+fn tree(spec: &Spec, devices: Range<usize>) -> ErofsPlan {
+    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    ErofsPlan {
+        first: number(devices.start),
+        devices: number(devices.len()),
+        dax: spec.dax,
+    }
+}
+
+fn leased(sandbox: &Sandbox, wanted: &spec::Image) -> Result<(Image, Lease), Error> {
     let failed = |source| Error::Image {
         reference: wanted.reference.clone(),
         source: Box::new(source),
     };
-    let store = cenote_image::Store::open(&sandbox.paths().images()).map_err(failed)?;
+    let store = sandbox.paths().images().map_err(failed)?;
     let image = store.resolve(&wanted.id).map_err(failed)?;
     let lease = store.lease(&image).map_err(failed)?;
     Ok((image, lease))
@@ -206,7 +243,8 @@ fn network(sandbox: &Sandbox, host: &Host) -> Result<Option<(cenote_net::Network
     let spec = NetworkSpec {
         ports: ports.clone(),
     };
-    let (network, stream) = cenote_net::start(&host.passt()?, &spec, &sandbox.file("passt.log"))?;
+    let (network, stream) =
+        cenote_net::start(&host.passt()?.command(), &spec, &sandbox.file("passt.log"))?;
     let mac = network.settings().mac;
     Ok(Some((network, Card { stream, mac })))
 }
@@ -219,7 +257,7 @@ fn writable_disk(sandbox: &Sandbox) -> Result<Option<Disk>, Error> {
     }
     let path = sandbox.disk();
     if !path.exists() {
-        disk::make(&sandbox.paths().disks(), &path, spec.resources.disk)?;
+        disk::make(sandbox.paths(), &path, spec.resources.disk)?;
     }
     Ok(Some(Disk {
         path,
@@ -228,7 +266,13 @@ fn writable_disk(sandbox: &Sandbox) -> Result<Option<Disk>, Error> {
     }))
 }
 
-fn plan(sandbox: &Sandbox, pmem: usize, disk: bool, network: Option<&GuestSettings>) -> BootPlan {
+fn plan(
+    sandbox: &Sandbox,
+    root: ErofsPlan,
+    nested: Option<NestedPlan>,
+    disk: bool,
+    network: Option<&GuestSettings>,
+) -> BootPlan {
     let spec = sandbox.spec();
     let (dns, hosts) = match &spec.network {
         Network::Default { dns, add_hosts, .. } => (dns.as_slice(), add_hosts.as_slice()),
@@ -243,10 +287,7 @@ fn plan(sandbox: &Sandbox, pmem: usize, disk: bool, network: Option<&GuestSettin
                 .hostname
                 .clone()
                 .unwrap_or_else(|| sandbox.short_id().to_owned()),
-            root: RootPlan {
-                pmem_devices: u32::try_from(pmem).unwrap_or(u32::MAX),
-                dax: spec.dax,
-            },
+            root,
             writable: if disk {
                 Writable::Disk {
                     device: "vda".to_owned(),
@@ -263,7 +304,7 @@ fn plan(sandbox: &Sandbox, pmem: usize, disk: bool, network: Option<&GuestSettin
                     name: name.clone(),
                 })
                 .collect(),
-            nested: false,
+            nested,
         },
     }
 }

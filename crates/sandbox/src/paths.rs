@@ -6,6 +6,14 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use cenote_debian::Tools;
+
+/// Folders of a data folder, lent ones included.
+pub(crate) const IMAGES: &str = "images";
+pub(crate) const KERNELS: &str = "kernels";
+pub(crate) const TOOLS: &str = "tools";
+pub(crate) const DISKS: &str = "disks";
+
 /// The two roots below which everything lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -13,6 +21,8 @@ pub struct Paths {
     pub data: PathBuf,
     /// What does not: sockets. Short, because a socket's path has at most 107 bytes.
     pub runtime: PathBuf,
+    /// In a container that may run others: a data folder that the level above lends, which is only read.
+    pub outer: Option<PathBuf>,
 }
 
 /// Why the roots cannot be used.
@@ -47,7 +57,7 @@ impl Paths {
     /// See [`Error`].
     pub fn from_env() -> Result<Self, Error> {
         let uid = rustix::process::getuid().as_raw();
-        let paths = Self::chosen(uid, |name| {
+        let mut paths = Self::chosen(uid, |name| {
             env::var_os(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
@@ -55,6 +65,7 @@ impl Paths {
         create(&paths.data, 0o755)?;
         create(&paths.runtime, 0o700)?;
         own(&paths.runtime, uid)?;
+        paths.outer = Some(PathBuf::from(cenote_protocol::OUTER)).filter(|path| path.is_dir());
         Ok(paths)
     }
 
@@ -73,22 +84,41 @@ impl Paths {
             (None, Some(folder)) => folder.join("cenote"),
             (None, None) => PathBuf::from(format!("/tmp/cenote-{uid}")),
         };
-        Ok(Self { data, runtime })
+        Ok(Self {
+            data,
+            runtime,
+            outer: None,
+        })
     }
 
-    /// The image store's folder.
-    pub fn images(&self) -> PathBuf {
-        self.data.join("images")
+    /// The images.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn images(&self) -> Result<cenote_image::Store, cenote_image::Error> {
+        let store = cenote_image::Store::open(&self.data.join(IMAGES))?;
+        Ok(match &self.outer {
+            Some(outer) => store.over(&outer.join(IMAGES)),
+            None => store,
+        })
     }
 
-    /// The guest kernels' folder.
-    pub fn kernels(&self) -> PathBuf {
-        self.data.join("kernels")
+    /// The guest kernels.
+    pub fn kernels(&self) -> cenote_kernel::Store {
+        let store = cenote_kernel::Store::new(self.data.join(KERNELS));
+        match &self.outer {
+            Some(outer) => store.over(&outer.join(KERNELS)),
+            None => store,
+        }
     }
 
-    /// The folder of programs unpacked beside the host's own.
-    pub fn tools(&self) -> PathBuf {
-        self.data.join("tools")
+    /// The programs that are started, the host's own and those unpacked beside them.
+    pub fn tools(&self) -> Tools {
+        let tools = Tools::new(self.data.join(TOOLS));
+        match &self.outer {
+            Some(outer) => tools.over(&outer.join(TOOLS)),
+            None => tools,
+        }
     }
 
     /// The sandboxes' folder.
@@ -98,7 +128,13 @@ impl Paths {
 
     /// The folder of ready-made empty disks.
     pub(crate) fn disks(&self) -> PathBuf {
-        self.data.join("disks")
+        self.data.join(DISKS)
+    }
+
+    /// Where a lent file of this name is, relative to a data folder, if there is one.
+    pub(crate) fn lent(&self, name: &Path) -> Option<PathBuf> {
+        let path = self.outer.as_ref()?.join(name);
+        path.exists().then_some(path)
     }
 }
 

@@ -17,7 +17,8 @@ fn root_uses_the_system_folders() {
         paths,
         Paths {
             data: "/var/lib/cenote".into(),
-            runtime: "/run/cenote".into()
+            runtime: "/run/cenote".into(),
+            outer: None,
         }
     );
 }
@@ -33,7 +34,8 @@ fn a_user_gets_the_base_directories() {
         paths,
         Paths {
             data: "/home/u/.local/share/cenote".into(),
-            runtime: "/run/user/1000/cenote".into()
+            runtime: "/run/user/1000/cenote".into(),
+            outer: None,
         }
     );
 }
@@ -51,7 +53,8 @@ fn the_environment_overrides_both() {
         paths,
         Paths {
             data: "/d".into(),
-            runtime: "/r".into()
+            runtime: "/r".into(),
+            outer: None,
         }
     );
 }

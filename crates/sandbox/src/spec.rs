@@ -43,6 +43,15 @@ pub struct Spec {
     pub vmm: Vmm,
     /// Who executes the guest's instructions under QEMU.
     pub accel: Accel,
+    /// What it needs to run sandboxes of its own, if it is to.
+    pub nested: Option<Nested>,
+}
+
+/// What a sandbox is lent to run sandboxes of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nested {
+    /// The images that it finds in its store.
+    pub images: Vec<Image>,
 }
 
 /// An image as the creator resolved it.

@@ -11,6 +11,7 @@ pub(crate) fn store() -> (tempfile::TempDir, Store) {
     let paths = Paths {
         data: folder.path().join("data"),
         runtime: folder.path().join("run"),
+        outer: None,
     };
     let store = Store::open(&paths).unwrap();
     (folder, store)
@@ -49,6 +50,7 @@ pub(crate) fn spec(name: &str) -> Spec {
         kernel: None,
         vmm: Default::default(),
         accel: Default::default(),
+        nested: None,
     }
 }
 

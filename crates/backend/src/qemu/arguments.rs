@@ -23,6 +23,7 @@ pub(super) struct Plan<'a> {
     pub accel: Accel,
     pub cpus: u32,
     pub memory: u64,
+    pub nested: bool,
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
     pub command_line: &'a str,
@@ -53,9 +54,12 @@ impl Plan<'_> {
     }
 
     fn machine(&self, line: &mut Line) {
-        let (accel, cpu) = match self.accel {
-            Accel::Kvm => ("kvm", "host"),
-            Accel::Tcg => ("tcg,thread=multi", "max"),
+        let (accel, cpu) = match (self.accel, self.nested) {
+            // The host's processor has what its KVM allows to be nested.
+            (Accel::Kvm, true) => ("kvm", "host"),
+            (Accel::Kvm, false) => ("kvm", "host,-svm,-vmx"),
+            (Accel::Tcg, true) => ("tcg,thread=multi", "max,+svm,+npt"),
+            (Accel::Tcg, false) => ("tcg,thread=multi", "max,-svm"),
         };
         line.flag("-nodefaults")
             .flag("-no-user-config")

@@ -47,6 +47,7 @@ impl Process {
             accel: qemu.accel,
             cpus: machine.cpus,
             memory: machine.memory,
+            nested: machine.nested,
             kernel: &machine.kernel,
             initramfs: &machine.initramfs,
             command_line: &machine.command_line,

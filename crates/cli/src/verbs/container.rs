@@ -137,6 +137,12 @@ pub struct ContainerFlags {
     /// What QEMU runs the guest's instructions with
     #[arg(long, default_value = "auto")]
     pub accel: Accel,
+    /// Let the container run containers of its own: `cenote run` in it works at once
+    #[arg(long)]
+    pub nested: bool,
+    /// Image that a nested container finds in its store [default: the container's own]
+    #[arg(long, value_name = "IMAGE", requires = "nested")]
+    pub nested_image: Vec<String>,
     /// Read the image through the guest's page cache, for measurements
     #[arg(long, hide = true)]
     pub no_dax: bool,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use cenote_image::Image;
 use cenote_sandbox::store::Error as StoreError;
 use cenote_sandbox::{Host, Paths, Sandbox, Store, spec};
 use clap::Args;
@@ -64,24 +65,35 @@ fn make(
     flags: &ContainerFlags,
     plan: &Plan,
 ) -> anyhow::Result<Sandbox> {
-    let images = cenote_image::Store::open(&paths.images())?;
+    let images = paths.images()?;
     let image = fetch::image(&images, flags.image(), flags.pull, flags.quiet)?;
-    // Until the sandbox is there, nothing else keeps the image from being removed.
-    let _lease = images.lease(&image)?;
-    let reference = image
-        .references
-        .first()
-        .map_or_else(|| image.id.to_string(), ToString::to_string);
-    let named = spec::Image {
-        reference,
-        id: image.id.to_string(),
-    };
+    // Until the sandbox is there, nothing else keeps its images from being removed.
+    let mut leases = vec![images.lease(&image)?];
+    let mut nested = Vec::new();
+    for text in &flags.nested_image {
+        let image = fetch::image(&images, text, flags.pull, flags.quiet)?;
+        leases.push(images.lease(&image)?);
+        nested.push(named(&image));
+    }
+    let run = named(&image);
+    if flags.nested_image.is_empty() {
+        nested.push(run.clone());
+    }
     with_name(&Store::open(paths)?, flags, |name| {
-        let spec = plan.spec(name, named.clone(), &image.config)?;
+        let spec = plan.spec(name, run.clone(), &image.config, &nested)?;
         host.qemu(&spec)?;
         host.kernel(spec.kernel.as_deref())?;
         Ok(spec)
     })
+}
+
+/// An image as a specification names it.
+fn named(image: &Image) -> spec::Image {
+    let name = image.references.first();
+    spec::Image {
+        reference: name.map_or_else(|| image.id.to_string(), ToString::to_string),
+        id: image.id.to_string(),
+    }
 }
 
 /// Creates the sandbox under the name that was given, or one that is free.

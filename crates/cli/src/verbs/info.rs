@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cenote_backend::kvm::probe::probe;
-use cenote_debian::{Kind, Tools};
+use cenote_debian::Kind;
 use cenote_sandbox::{Paths, Store};
 use clap::Args;
 use serde::Serialize;
@@ -51,9 +51,9 @@ impl Info {
 }
 
 fn facts(paths: Paths) -> anyhow::Result<Facts> {
-    let images = cenote_image::Store::open(&paths.images())?.list()?;
+    let images = paths.images()?.list()?;
     let sandboxes = Store::open(&paths)?.list()?;
-    let tools = Tools::new(paths.tools());
+    let tools = paths.tools();
     let tool = |kind| {
         tools
             .find(kind)
@@ -70,7 +70,8 @@ fn facts(paths: Paths) -> anyhow::Result<Facts> {
             .iter()
             .filter(|sandbox| sandbox.state().is_active())
             .count(),
-        kernel: cenote_kernel::Store::new(paths.kernels())
+        kernel: paths
+            .kernels()
             .choose(None)
             .ok()
             .map(|kernel| kernel.version),

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use cenote_protocol::{ContainerPlan, DnsPlan, Tmpfs, Writable};
+use cenote_protocol::{ContainerPlan, DnsPlan, OUTER, Tmpfs, Writable};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
@@ -31,6 +31,8 @@ pub struct Surroundings {
     pub address: Option<Ipv4Addr>,
     /// Its resolver.
     pub dns: DnsPlan,
+    /// The mount of what the level above lends, which the container sees at [`OUTER`].
+    pub outer: Option<PathBuf>,
 }
 
 /// Moves the calling thread into new namespaces whose root is the file system mounted at `root`. The files by which
@@ -56,8 +58,9 @@ pub fn enter(
     .step("separate the mounts of", "/")?;
     let files = files
         .into_iter()
-        .map(detached)
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(file, path)| Ok((detached(&file)?, path)))
+        .collect::<Result<Vec<_>, StepError>>()?;
+    let outer = around.outer.as_deref().map(detached).transpose()?;
     change_root(root)?;
     rustix::system::sethostname(plan.hostname.as_bytes())
         .step("take the host name", &plan.hostname)?;
@@ -73,12 +76,16 @@ pub fn enter(
     )
     .step("mount the file system on", "/sys")?;
     make_directory("/dev")?;
-    mount_dev(plan.shm_bytes, plan.nested)?;
+    mount_dev(plan.shm_bytes, plan.nested.is_some())?;
     for tmpfs in &plan.tmpfs {
         mount_tmpfs(tmpfs)?;
     }
     for (file, path) in files {
         cover_file(file, path)?;
+    }
+    if let Some(outer) = outer {
+        make_directory(OUTER)?;
+        put(&outer, OUTER)?;
     }
     if plan.writable == Writable::ReadOnly {
         mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"")
@@ -120,13 +127,10 @@ fn name_files(
     Ok(files)
 }
 
-/// A mount of one file, not yet anywhere.
-fn detached((file, path): (PathBuf, &'static str)) -> Result<(OwnedFd, &'static str), StepError> {
+/// A mount of one file or of what is mounted at a folder, not yet anywhere.
+fn detached(path: &Path) -> Result<OwnedFd, StepError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    Ok((
-        open_tree(CWD, &file, flags).step("take up", file.display())?,
-        path,
-    ))
+    open_tree(CWD, path, flags).step("take up", path.display())
 }
 
 /// Makes `root` the root. pivot_root(2) is not possible here: the initramfs cannot be moved away, only covered.
@@ -148,8 +152,13 @@ fn cover_file(file: OwnedFd, path: &str) -> Result<(), StepError> {
         fs::remove_file(path).step("remove", path)?;
         fs::File::create(path).step("make the file", path)?;
     }
+    put(&file, path)
+}
+
+/// Puts a detached mount over a path of the container.
+fn put(mount: &OwnedFd, path: &str) -> Result<(), StepError> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
-    move_mount(&file, c"", CWD, path, flags).step("mount over", path)
+    move_mount(mount, c"", CWD, path, flags).step("mount over", path)
 }
 
 fn make_directory(path: &str) -> Result<(), StepError> {

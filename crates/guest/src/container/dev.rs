@@ -32,29 +32,33 @@ const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
 ];
 
-/// The number of /dev/kvm.
-const KVM: (u32, u32) = (10, 232);
+/// What virtual machines of the container's own need: the processor's virtualization, and network interfaces.
+const FOR_MACHINES: [(&str, u32, u32); 2] = [("kvm", 10, 232), ("net/tun", 10, 200)];
 
-/// Mounts and fills /dev of the calling thread's root.
+/// Mounts and fills /dev of the calling thread's root, with `machines` also for one that runs virtual machines.
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn mount_dev(shm_bytes: u64, kvm: bool) -> Result<(), StepError> {
+pub fn mount_dev(shm_bytes: u64, machines: bool) -> Result<(), StepError> {
     let old = umask(Mode::empty());
-    let result = fill(shm_bytes, kvm);
+    let result = fill(shm_bytes, machines);
     umask(old);
     result
 }
 
-fn fill(shm_bytes: u64, kvm: bool) -> Result<(), StepError> {
+fn fill(shm_bytes: u64, machines: bool) -> Result<(), StepError> {
     let dev = Path::new("/dev");
     let strict = MountFlags::NOSUID | MountFlags::STRICTATIME;
     mount_at("tmpfs", dev, strict, c"mode=755,size=65536k")?;
     for (name, major, minor) in DEVICES {
         make_device(&dev.join(name), major, minor)?;
     }
-    if kvm {
-        make_device(&dev.join("kvm"), KVM.0, KVM.1)?;
+    if machines {
+        rustix::fs::mkdir(dev.join("net"), Mode::from_raw_mode(0o755))
+            .step("make the directory", "/dev/net")?;
+        for (name, major, minor) in FOR_MACHINES {
+            make_device(&dev.join(name), major, minor)?;
+        }
     }
     for (name, target) in LINKS {
         symlink(target, dev.join(name)).step("link", name)?;

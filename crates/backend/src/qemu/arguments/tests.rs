@@ -6,11 +6,21 @@ use super::{Accel, Plan};
 use crate::machine::Disk;
 
 fn arguments(pmem: &[(PathBuf, u64)], disks: &[Disk]) -> Vec<String> {
+    arguments_of(Accel::Tcg, false, pmem, disks)
+}
+
+fn arguments_of(
+    accel: Accel,
+    nested: bool,
+    pmem: &[(PathBuf, u64)],
+    disks: &[Disk],
+) -> Vec<String> {
     let vsock = File::open("/dev/null").unwrap();
     let plan = Plan {
-        accel: Accel::Tcg,
+        accel,
         cpus: 2,
         memory: 512 << 20,
+        nested,
         kernel: Path::new("/k/vmlinux"),
         initramfs: Path::new("/k/initramfs"),
         command_line: "quiet",
@@ -80,4 +90,17 @@ fn a_machine_has_no_card_and_no_disk_unless_asked() {
             && !line.contains("virtio-pmem"),
         "{line}"
     );
+}
+
+#[test]
+fn only_a_machine_that_runs_others_has_a_processor_that_can() {
+    let cpu = |accel, nested| {
+        let line = arguments_of(accel, nested, &[], &[]);
+        let at = line.iter().position(|argument| argument == "-cpu").unwrap();
+        line[at + 1].clone()
+    };
+    assert_eq!(cpu(Accel::Tcg, true), "max,+svm,+npt");
+    assert_eq!(cpu(Accel::Tcg, false), "max,-svm");
+    assert_eq!(cpu(Accel::Kvm, true), "host");
+    assert_eq!(cpu(Accel::Kvm, false), "host,-svm,-vmx");
 }

@@ -15,13 +15,13 @@ const LITTLE_SPACE: Size = Size(2 << 30);
 
 /// All of them.
 pub fn all(paths: &Paths) -> Vec<Finding> {
-    let tools = Tools::new(paths.tools());
+    let tools = paths.tools();
     vec![
         processor(std::env::consts::ARCH),
         kvm(&probe()),
         tool(&tools, Kind::Qemu),
         tool(&tools, Kind::Passt),
-        kernel(&cenote_kernel::Store::new(paths.kernels())),
+        kernel(&paths.kernels()),
         tun(Path::new("/dev/net/tun")),
         namespaces(Path::new("/proc/sys"), rustix::process::geteuid().is_root()),
         space(&paths.data),

@@ -45,5 +45,5 @@ impl Image {
 }
 
 fn store() -> anyhow::Result<Store> {
-    Ok(Store::open(&Paths::from_env()?.images())?)
+    Ok(Paths::from_env()?.images()?)
 }

@@ -29,5 +29,5 @@ impl Kernel {
 }
 
 fn store() -> anyhow::Result<Store> {
-    Ok(Store::new(Paths::from_env()?.kernels()))
+    Ok(Paths::from_env()?.kernels())
 }

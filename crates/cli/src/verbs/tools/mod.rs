@@ -29,5 +29,5 @@ impl Tools {
 }
 
 fn store() -> anyhow::Result<Store> {
-    Ok(Store::new(Paths::from_env()?.tools()))
+    Ok(Paths::from_env()?.tools())
 }
