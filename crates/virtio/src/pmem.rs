@@ -197,5 +197,8 @@ fn request(memory: &Memory, chain: &Chain) -> Option<u32> {
     (total_len(chain.writable()) >= size_of_val(&DONE) as u64).then(|| u32::from_le_bytes(kind))
 }
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+
 #[cfg(test)]
 mod tests;

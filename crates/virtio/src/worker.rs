@@ -230,5 +230,8 @@ impl Round {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use cenote_virtio::block::fuzz::requests;
+use cenote_virtio::console::fuzz::chains;
+use cenote_virtio::pmem;
 use cenote_virtio::queue::fuzz::rings;
 use cenote_virtio::vsock::fuzz::packets;
 use proptest::prelude::*;
@@ -31,6 +33,16 @@ fn vsock_seeds() {
 #[test]
 fn block_seeds() {
     replay("block_requests", requests);
+}
+
+#[test]
+fn console_seeds() {
+    replay("console_chains", chains);
+}
+
+#[test]
+fn pmem_seeds() {
+    replay("pmem_requests", pmem::fuzz::requests);
 }
 
 #[test]
@@ -72,6 +84,18 @@ proptest! {
         requests_made in prop::collection::vec("[iofgdz][0-9lmxy](=[0-9lmxy]{3})?hh([dDwWcs][hskpt]){0,3}[SW]1\\.", 0..12),
     ) {
         requests(format!(".{}", requests_made.concat()).as_bytes());
+    }
+
+    #[test]
+    fn likely_chains(data in "([rt=wdDeEoOzZ][0-9pmx]|[.a])*") {
+        chains(data.as_bytes());
+        pmem::fuzz::requests(data.as_bytes());
+    }
+
+    #[test]
+    fn any_chain(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        chains(&data);
+        pmem::fuzz::requests(&data);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const QUEUE_SIZES: [u16; 2] = [16, 16];
 
 /// A console device. See the [module](super).
 pub struct Console {
-    worker: Worker<Port>,
+    pub(super) worker: Worker<Port>,
 }
 
 impl Console {
@@ -87,7 +87,7 @@ impl Device for Console {
 }
 
 /// The two directions of port 0.
-struct Port {
+pub(super) struct Port {
     output: Output,
     input: Input,
 }

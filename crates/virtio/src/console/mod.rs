@@ -58,5 +58,8 @@ pub struct ConsoleState {
     pub unread: Vec<u8>,
 }
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+
 #[cfg(test)]
 mod tests;

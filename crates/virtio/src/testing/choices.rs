@@ -24,6 +24,11 @@ impl<'a> Choices<'a> {
         u32::from(self.u16()) | u32::from(self.u16()) << 16
     }
 
+    /// Whether there are no more.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What is left.
     pub fn rest(self) -> &'a [u8] {
         self.0
