@@ -6,11 +6,16 @@
 mod exec;
 mod fixture;
 mod images;
+mod kernel;
 mod lifecycle;
 mod memory;
 mod mistakes;
 mod nesting;
 mod network;
+#[path = "../crates/debian/tests/repository/package.rs"]
+mod package;
 mod run;
 mod soak;
 mod terminals;
+#[path = "../crates/kernel/tests/toolchain/mod.rs"]
+mod toolchain;

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 const NAME: &str = ".lock";
@@ -16,7 +18,7 @@ const TEMPORARY: &str = ".new-";
 #[derive(Debug)]
 pub struct Lock {
     folder: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -25,13 +27,27 @@ impl Lock {
     /// # Errors
     /// When the folder cannot be made, locked or swept.
     pub fn take(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(folder.join(NAME))?;
+        let file = open(folder)?;
         flock(&file, FlockOperation::LockExclusive)?;
+        Self::held(folder, file)
+    }
+
+    /// As [`Lock::take`], but gives `None` instead of waiting.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, locked or swept.
+    pub fn try_take(folder: &Path) -> io::Result<Option<Self>> {
+        let file = open(folder)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            locked => locked
+                .map_err(io::Error::from)
+                .and_then(|()| Self::held(folder, file))
+                .map(Some),
+        }
+    }
+
+    fn held(folder: &Path, file: File) -> io::Result<Self> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             if entry
@@ -44,8 +60,23 @@ impl Lock {
         }
         Ok(Self {
             folder: folder.to_owned(),
-            _file: file,
+            file,
         })
+    }
+
+    /// The locked folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// An empty standard input for a child that works in the folder: the lock is held until the child and all its
+    /// children have ended too, even when this process is killed before them.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn shared(&self) -> io::Result<Stdio> {
+        self.file.try_clone().map(Stdio::from)
     }
 
     /// A new temporary folder inside the locked one, removed when dropped or, after a crash, by the next lock.
@@ -79,4 +110,14 @@ impl Lock {
         fs::rename(self.folder.join(name), grave.path().join("removed"))?;
         grave.close()
     }
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    fs::create_dir_all(folder)?;
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(folder.join(NAME))
 }

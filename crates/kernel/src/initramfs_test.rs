@@ -29,6 +29,7 @@ fn kernel(folder: &Path) -> Kernel {
         sha256: String::new(),
         modules: modules.to_vec(),
         cache: folder.to_owned(),
+        built: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::store::{
 use crate::{bzimage, module, vmlinux};
 
 /// The first release with working EROFS DAX detection, multi-queue virtio-fs and arm64 nesting in Debian's backports.
-const MIN_RELEASE: &str = "7.3";
+pub(crate) const MIN_RELEASE: &str = "7.3";
 /// Debian's smallest x86 kernel: built for virtual machines in clouds.
 const FLAVOUR: &str = "-cloud-amd64";
 const BINARY: &str = "linux-binary-";
@@ -184,6 +184,7 @@ fn unpack(store: &Store, lock: &Lock, debs: &[Deb], scratch: &Path) -> Result<Ke
             packages,
             sha256,
             modules,
+            built: None,
         },
     )?;
     let folder = lock
@@ -281,12 +282,12 @@ fn bounded(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write_record(path: &Path, record: &Record) -> Result<(), Error> {
+pub(crate) fn write_record(path: &Path, record: &Record) -> Result<(), store::Error> {
     let json = serde_json::to_vec_pretty(record).map_err(|source| store::Error::Record {
         path: path.to_owned(),
         source,
     })?;
-    Ok(fs::write(path, json).map_err(store::Error::io(path))?)
+    fs::write(path, json).map_err(store::Error::io(path))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! Guest kernels on disk: install, list, choose, and the initramfs that starts one.
+//! Guest kernels on disk: install, build, list, choose, and the initramfs that starts one.
 //!
 //! A kernel is a folder `<version>` of the [`Store`] with `vmlinux`, `modules/` in load order, `kernel.json` and the
-//! initramfs files made from it. It is Debian's cloud kernel, taken out of its packages: nothing is compiled, and once
-//! installed it works offline. See docs/kernel.md.
+//! initramfs files made from it. There are two kinds: Debian's cloud kernel, taken out of its packages ([`install`]), and
+//! the built kernel, made from Debian's source with a configuration of its own and everything built in ([`Build`]). Once
+//! there, both work offline. See docs/kernel.md.
 //!
 //! It knows nothing of virtual machines or images.
 
+pub mod build;
 pub mod bzimage;
 pub mod command_line;
 mod cpio;
@@ -15,7 +17,8 @@ pub mod module;
 pub mod store;
 pub mod vmlinux;
 
+pub use build::Build;
 pub use initramfs::initramfs;
 pub use install::install;
 pub use module::Group;
-pub use store::{Error, Kernel, Module, Store};
+pub use store::{Built, Error, Kernel, Module, Store};

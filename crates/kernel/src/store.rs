@@ -19,7 +19,9 @@ const LENT: &str = ".lent";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kernel is installed.
-    #[error("no guest kernel is installed: run `cenote kernel install`")]
+    #[error(
+        "no guest kernel is installed: run `cenote kernel install` for Debian's, or `cenote kernel build` for one that boots faster"
+    )]
     None,
     /// The named kernel is not installed.
     #[error("no guest kernel {0} is installed; `cenote kernel ls` lists those that are")]
@@ -54,12 +56,12 @@ impl Error {
     }
 }
 
-/// An installed kernel.
+/// An installed kernel, taken from a distribution or built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kernel {
     /// Its release, as `uname -r` prints it in the guest.
     pub version: String,
-    /// The Debian packages that it was taken from, `name=version`.
+    /// The Debian packages that it was taken or built from, `name=version`.
     pub packages: Vec<String>,
     /// Its folder.
     pub folder: PathBuf,
@@ -67,11 +69,24 @@ pub struct Kernel {
     pub vmlinux: PathBuf,
     /// SHA-256 of `vmlinux`, in hexadecimal.
     pub sha256: String,
-    /// Its modules, in load order.
+    /// Its modules, in load order; a built kernel has none.
     pub modules: Vec<Module>,
     /// Where files that are made from it are kept: its folder, unless that is lent.
     #[serde(skip)]
     pub cache: PathBuf,
+    /// How it was built; `None` for a distribution's kernel.
+    pub built: Option<Built>,
+}
+
+/// How a kernel was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// SHA-256 of everything that went in, in hexadecimal.
+    pub inputs: String,
+    /// What the compiler and the linker call themselves, a line each.
+    pub compiler: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
 }
 
 /// A module of an installed kernel, decompressed.
@@ -94,6 +109,8 @@ pub(crate) struct Record {
     pub(crate) packages: Vec<String>,
     pub(crate) sha256: String,
     pub(crate) modules: Vec<ModuleRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) built: Option<Built>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,7 +158,7 @@ impl Store {
         &self.folder
     }
 
-    /// All installed kernels, the newest first.
+    /// All installed kernels: built ones, the last built first, then a distribution's, the newest release first.
     ///
     /// # Errors
     /// When the folder or a record cannot be read.
@@ -159,11 +176,16 @@ impl Store {
                 }
             }
         }
-        kernels.sort_by(|a, b| version::compare(&b.version, &a.version));
+        let built = |kernel: &Kernel| kernel.built.as_ref().map(|built| built.at);
+        kernels.sort_by(|a, b| {
+            built(b)
+                .cmp(&built(a))
+                .then_with(|| version::compare(&b.version, &a.version))
+        });
         Ok(kernels)
     }
 
-    /// The kernel of the given version, or the newest.
+    /// The kernel of the given version, or the first of [`Store::list`].
     ///
     /// # Errors
     /// [`Error::None`] and [`Error::Unknown`] name the remedy.
@@ -208,6 +230,35 @@ fn folders(store: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(folders)
 }
 
+impl Kernel {
+    /// What its files occupy, in bytes.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn size(&self) -> Result<u64, Error> {
+        let sizes = [&self.folder, &self.folder.join(MODULES)].map(|folder| size(folder));
+        let [files, modules] = sizes.map(|size| size.map_err(Error::io(&self.folder)));
+        Ok(files? + modules?)
+    }
+}
+
+/// What the files right in `folder` occupy; nothing if there is no such folder.
+fn size(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut sum = 0;
+    for entry in entries {
+        // Links are followed: a folder may be made of links to a shared kernel's files.
+        let file = fs::metadata(entry?.path())?;
+        if file.is_file() {
+            sum += file.len();
+        }
+    }
+    Ok(sum)
+}
+
 /// Reads the kernel in `folder`.
 pub(crate) fn read(folder: &Path) -> Result<Kernel, Error> {
     let path = folder.join(RECORD);
@@ -232,6 +283,7 @@ pub(crate) fn read(folder: &Path) -> Result<Kernel, Error> {
         sha256: record.sha256,
         modules: modules.collect(),
         cache: folder.to_owned(),
+        built: record.built,
     })
 }
 

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use cenote_image::{Digest, Progress};
+use cenote_kernel::build;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::flags::size::Size;
@@ -91,4 +93,66 @@ impl Progress for Lines {
             if arrived { "done" } else { "is here already" }
         ));
     }
+}
+
+/// How a kernel is built, as suits standard error.
+pub fn of_build() -> Box<dyn build::Progress> {
+    if io::stderr().is_terminal() {
+        Box::new(Work::default())
+    } else {
+        Box::new(Stages)
+    }
+}
+
+/// The stage, how many steps it has done, how long it has taken and what it does now.
+#[derive(Debug)]
+struct Work {
+    line: ProgressBar,
+}
+
+/// How often the time is shown anew.
+const TICK: Duration = Duration::from_millis(200);
+
+impl Default for Work {
+    fn default() -> Self {
+        let line = ProgressBar::new_spinner();
+        let style = "{prefix}, {elapsed}, {pos} steps: {wide_msg}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            line.set_style(style);
+        }
+        Self { line }
+    }
+}
+
+impl build::Progress for Work {
+    fn stage(&self, text: &str) {
+        self.line.reset();
+        self.line.set_prefix(text.to_owned());
+        self.line.set_message("");
+        self.line.enable_steady_tick(TICK);
+    }
+
+    fn step(&self, line: &str) {
+        self.line.inc(1);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.line.set_message(words.join(" "));
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.line.finish_and_clear();
+    }
+}
+
+/// A line for each stage.
+#[derive(Debug)]
+struct Stages;
+
+impl build::Progress for Stages {
+    fn stage(&self, text: &str) {
+        announce(text);
+    }
+
+    fn step(&self, _: &str) {}
 }

@@ -128,7 +128,7 @@ pub struct ContainerFlags {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Guest kernel by its name in `cenote kernel ls` [default: the newest]
+    /// Guest kernel by its name in `cenote kernel ls` [default: the first there]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// What runs the virtual machine

@@ -16,6 +16,7 @@ fn put(store: &Store, version: &str) {
         packages: Vec::new(),
         sha256: "00".to_owned(),
         modules,
+        built: None,
     };
     fs::write(
         folder.join("kernel.json"),

@@ -6,9 +6,13 @@ use cenote_kernel::Kernel;
 use clap::Args;
 use serde::Serialize;
 
+use super::users;
+use crate::flags::size::Size;
 use crate::output::listing::{self, Format, Row};
 
-/// List guest kernels, the newest first; the first one is the default
+/// List guest kernels; the first one is the default
+///
+/// Built kernels come first, the last built before others, then a distribution's, the newest release before others.
 #[derive(Debug, Args)]
 pub struct Ls {
     /// How to print them
@@ -17,30 +21,55 @@ pub struct Ls {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Line(Kernel);
+struct Line {
+    #[serde(flatten)]
+    kernel: Kernel,
+    kind: &'static str,
+    /// In bytes.
+    size: u64,
+    /// The sandboxes that name it.
+    used_by: Vec<String>,
+}
+
+impl Line {
+    fn new(kernel: Kernel) -> anyhow::Result<Self> {
+        Ok(Self {
+            kind: match kernel.built {
+                Some(_) => "built",
+                None => "distro",
+            },
+            size: kernel.size()?,
+            used_by: users(&kernel.version)?,
+            kernel,
+        })
+    }
+}
 
 impl Row for Line {
-    const TITLES: &'static [&'static str] = &["KERNEL", "MODULES", "PACKAGES"];
+    const TITLES: &'static [&'static str] = &["KERNEL", "KIND", "SIZE", "USED BY", "FROM"];
 
     fn cells(&self) -> Vec<String> {
-        let Kernel {
-            version,
-            modules,
-            packages,
-            ..
-        } = &self.0;
+        let or_none = |text: String| {
+            if text.is_empty() {
+                "-".to_owned()
+            } else {
+                text
+            }
+        };
         vec![
-            version.clone(),
-            modules.len().to_string(),
-            packages.join(" "),
+            self.kernel.version.clone(),
+            self.kind.to_owned(),
+            Size(self.size).to_string(),
+            or_none(self.used_by.join(",")),
+            self.kernel.packages.join(" "),
         ]
     }
 }
 
 impl Ls {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let lines: Vec<_> = super::store()?.list()?.into_iter().map(Line).collect();
+        let kernels = super::store()?.list()?.into_iter();
+        let lines = kernels.map(Line::new).collect::<Result<Vec<_>, _>>()?;
         listing::print(self.format, &lines)?;
         Ok(ExitCode::SUCCESS)
     }
