@@ -25,7 +25,8 @@ pub struct Config {
     pub readdirplus: Readdirplus,
     /// Mark files of this many bytes and more for mapping (per-file DAX), for clients with a window.
     pub map_from: Option<u64>,
-    /// How many descriptors of files that the client merely knows stay open, where closing them is possible.
+    /// How many descriptors of files that the client merely knows stay open, where closing them is possible. Half of the
+    /// process's limit is the most, which is raised as far as it goes.
     pub descriptors: usize,
 }
 

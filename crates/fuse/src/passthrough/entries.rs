@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::Statx;
 use rustix::io::Errno;
 
-use super::{Passthrough, find, identity};
+use super::{Cache, Passthrough, find, identity};
 use crate::wire::{Attr, EntryOut, Name, ROOT};
 
 /// An entry of which the client will have been told, and must be if it is not to be taken back.
@@ -45,12 +45,13 @@ impl Passthrough {
         }))
     }
 
-    /// How long a name may be believed not to exist, as an entry; `None` if not at all.
+    /// How long a name may be believed not to exist, as an entry; `None` if not at all. Whoever makes a file on the host
+    /// expects the client to find it at once, even if it looked before.
     pub(crate) fn absent(&self) -> Option<EntryOut> {
-        let lifetime = self.config.cache.lifetime();
-        if lifetime.is_zero() {
+        if self.config.cache != Cache::Always {
             return None;
         }
+        let lifetime = self.config.cache.lifetime();
         let nothing: EntryOut = zerocopy::FromZeros::new_zeroed();
         Some(EntryOut {
             entry_valid: lifetime.as_secs(),

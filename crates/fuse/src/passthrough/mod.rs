@@ -171,13 +171,24 @@ impl Passthrough {
     }
 }
 
+/// How often a lookup is tried that meets a rename: whoever renames without a pause gets an error instead of a thread.
+const TRIES: usize = 100;
+
 /// The directory entry `name`, whatever it is, as a place (`O_PATH`): never what a link points at.
 fn find(directory: &Descriptor, name: Name<'_>) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat2(
-        directory,
-        name.as_c_str(),
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
-    )
+    let mut result = Err(Errno::AGAIN);
+    for _ in 0..TRIES {
+        result = rustix::fs::openat2(
+            directory,
+            name.as_c_str(),
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
+        );
+        // The entry was moved elsewhere between its being found and its being opened.
+        if !matches!(result, Err(Errno::XDEV | Errno::AGAIN)) {
+            break;
+        }
+    }
+    result
 }

@@ -183,7 +183,7 @@ impl Node {
             kind: kind(status),
             told: AtomicU64::new(1),
             place: RwLock::new(Place::Held(file)),
-            used: AtomicBool::new(true),
+            used: AtomicBool::new(false),
             seen: Mutex::new(None),
         }
     }

@@ -1,7 +1,7 @@
 //! Keeps the number of open descriptors bounded.
 //!
-//! Every node has a descriptor at first. Above the limit, the node that was not used for longest gives its descriptor back
-//! and keeps its file handle instead, from which the descriptor is opened again when it is needed. That needs a file
+//! Every node has a descriptor at first. Above the limit, nodes that were not used of late give their descriptors back
+//! and keep their file handles instead, from which they are opened again when they are needed. That needs a file
 //! system with handles and CAP_DAC_READ_SEARCH; without these, descriptors stay open.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
+use rustix::process::Resource;
 
 use super::identity::{Handle, kind};
 use super::nodes::{Node, Place};
 
-/// How many nodes are considered when one descriptor has to go: bounds the time of one lookup.
+/// How many nodes are considered when a descriptor is added: bounds the time of one lookup.
 const LOOKS: usize = 8;
 /// Below this length, the line is not worth tidying.
 const TIDY: usize = 1024;
@@ -53,9 +54,11 @@ pub struct Places {
 }
 
 impl Places {
+    /// Keeps at most `limit` descriptors open, and at most half of what the process may have: files that the client
+    /// opens need theirs, too.
     pub fn new(limit: usize) -> Places {
         Places {
-            limit,
+            limit: limit.min(allowed() / 2),
             open: Arc::default(),
             line: Mutex::default(),
             mounts: RwLock::default(),
@@ -117,18 +120,20 @@ impl Places {
     pub fn hold(&self, node: &Arc<Node>) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.push_back(Arc::downgrade(node));
-        if self.open.load(Ordering::Relaxed) <= self.limit || self.refused.load(Ordering::Relaxed) {
-            return;
-        }
         for _ in 0..LOOKS {
+            if self.open.load(Ordering::Relaxed) <= self.limit
+                || self.refused.load(Ordering::Relaxed)
+            {
+                return;
+            }
             let Some(next) = line.pop_front() else { return };
             let Some(candidate) = next.upgrade() else {
                 continue;
             };
             if candidate.used.swap(false, Ordering::Relaxed) {
                 line.push_back(next);
-            } else if self.store(&candidate) {
-                return;
+            } else {
+                self.store(&candidate);
             }
         }
     }
@@ -141,27 +146,24 @@ impl Places {
         }
     }
 
-    /// Replaces the node's descriptor by its handle; whether that was possible.
-    fn store(&self, node: &Node) -> bool {
+    /// Replaces the node's descriptor by its handle, if that is possible; otherwise it stays open.
+    fn store(&self, node: &Node) {
         let mut place = node.place.write().unwrap_or_else(PoisonError::into_inner);
-        let Place::Held(file) = &*place else {
-            return false;
-        };
+        let Place::Held(file) = &*place else { return };
         let Some(mount) = self.mount(node.key.mount) else {
-            return false;
+            return;
         };
         let Ok(handle) = Handle::of(file.as_fd()) else {
-            return false;
+            return;
         };
         if let Err(error) = handle.open(mount.as_fd()) {
             if error == Errno::PERM {
                 tracing::debug!("file handles cannot be opened: descriptors stay open");
                 self.refused.store(true, Ordering::Relaxed);
             }
-            return false;
+            return;
         }
         *place = Place::Stored(handle);
-        true
     }
 
     fn mount(&self, id: u64) -> Option<Arc<OwnedFd>> {
@@ -171,4 +173,20 @@ impl Places {
             .get(&id)
             .cloned()
     }
+}
+
+/// How many descriptors the process may have, after asking for as many as it can get.
+fn allowed() -> usize {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the process keeps its limit of descriptors");
+            limit = rustix::process::getrlimit(Resource::Nofile);
+        }
+    }
+    limit
+        .current
+        .and_then(|limit| limit.try_into().ok())
+        .unwrap_or(usize::MAX)
 }
