@@ -2,6 +2,8 @@
 
 mod client;
 mod play;
+mod share;
 
 pub use client::FakeClient;
 pub use play::requests;
+pub use share::{Share, as_one_user};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::FakeClient;
-use crate::passthrough::{Cache, Config, Ids, Locks, Passthrough};
+use super::{FakeClient, Share, as_one_user};
+use crate::passthrough::{Cache, Config, Locks, Passthrough};
 use crate::wire::{EntryOut, InHeader, Opcode, ROOT, Request};
 
 /// How many requests one play has: more teach nothing new.
@@ -19,39 +19,28 @@ const REQUESTS: usize = 64;
 ///
 /// If a request gets out of the directory, or if anything is left once the client has gone: these are defects.
 pub fn requests(data: &[u8]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (inside, outside) = (folder.path().join("inside"), folder.path().join("outside"));
-    fs::create_dir(&inside).expect("a folder to share");
-    fs::create_dir(&outside).expect("a folder beside it");
-    fs::write(outside.join("secret"), "secret").expect("a file beside it");
+    let share = Share::new();
+    let inside = &share.inside;
     fs::write(inside.join("a"), "some data").expect("a file");
     fs::create_dir(inside.join("d")).expect("a folder");
     std::os::unix::fs::symlink("../outside", inside.join("l")).expect("a link");
 
     let (whole, known) = std::thread::scope(|scope| {
-        let playing = scope.spawn(|| play(&inside, data));
+        let playing = scope.spawn(|| play(inside, data));
         playing.join().expect("the server lives")
     });
     assert!(whole, "a reply speaks of more than there is");
     assert_eq!(known, (1, 0, 0), "something is left open");
-    let beside: Vec<_> = fs::read_dir(&outside).expect("it is there").collect();
-    assert_eq!(beside.len(), 1, "something was made outside");
-    let secret = fs::read_to_string(outside.join("secret")).expect("it is there");
-    assert_eq!(secret, "secret");
+    share.assert_outside_untouched();
 }
 
 /// Whether all entries made sense, and what is open afterwards.
 fn play(directory: &Path, data: &[u8]) -> (bool, (usize, usize, usize)) {
-    let me = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
     let config = Config {
-        ids: Ids::one(me, me),
         locks: Locks::Host,
         cache: Cache::Always,
         descriptors: 4,
-        ..Config::default()
+        ..as_one_user()
     };
     let directory = Passthrough::new(directory, config).expect("the directory");
     let mut client = FakeClient::with(directory);

@@ -1,0 +1,128 @@
+//! Threat: files that belong to the wrong user, and set-user-id bits that outlive a change.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use cenote_fuse::passthrough::{Config, IdMap, Ids, Range};
+use cenote_fuse::testing::{FakeClient, Share};
+use cenote_fuse::wire::{Opcode, ROOT, SetattrIn, WriteIn};
+use rustix::io::Errno;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// These tests need somebody who may act as anybody.
+fn as_anybody(share: &Share) -> FakeClient {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "acting as other users needs root: run this test as root"
+    );
+    FakeClient::new(&share.inside, Config::default())
+}
+
+#[test]
+fn new_files_belong_to_whoever_asks() {
+    let share = Share::new();
+    let mut client = as_anybody(&share);
+    for (uid, gid) in [(1000, 100), (0, 0), (4242, 4242)] {
+        (client.uid, client.gid) = (uid, gid);
+        let attr = client.mkdir(ROOT, &format!("d{uid}")).unwrap().attr;
+        assert_eq!((attr.uid, attr.gid), (uid, gid));
+        let made = client
+            .create(ROOT, &format!("f{uid}"), libc::O_RDWR)
+            .unwrap();
+        assert_eq!((made.entry.attr.uid, made.entry.attr.gid), (uid, gid));
+    }
+}
+
+#[test]
+fn an_impossible_user_is_refused() {
+    let share = Share::new();
+    let mut client = as_anybody(&share);
+    client.uid = u32::MAX;
+    assert_eq!(client.mkdir(ROOT, "d").unwrap_err(), Errno::PERM);
+    assert!(!share.inside.join("d").exists());
+}
+
+#[test]
+fn a_folder_hands_its_group_down() {
+    let share = Share::new();
+    chown(&share.inside, Some(0), Some(77)).unwrap();
+    fs::set_permissions(&share.inside, fs::Permissions::from_mode(0o2777)).unwrap();
+    let mut client = as_anybody(&share);
+    (client.uid, client.gid) = (1000, 100);
+    let attr = client.mkdir(ROOT, "d").unwrap().attr;
+    assert_eq!((attr.gid, attr.mode & 0o7000), (77, 0o2000));
+}
+
+#[test]
+fn writing_clears_bits_unless_the_writer_may_leave_them() {
+    let share = Share::new();
+    let file = share.inside.join("f");
+    let mut client = as_anybody(&share);
+    let made = client.create(ROOT, "f", libc::O_RDWR).unwrap();
+    let mode = || fs::metadata(&file).unwrap().mode() & 0o7777;
+    let set = || fs::set_permissions(&file, fs::Permissions::from_mode(0o6755)).unwrap();
+
+    set();
+    client.write(made.open.fh, 0, b"x").unwrap();
+    assert_eq!(mode(), 0o6755, "root's writes leave them");
+
+    let mut write = WriteIn::new_zeroed();
+    (write.fh, write.size, write.write_flags) = (made.open.fh, 1, WriteIn::KILL_SUIDGID);
+    client
+        .send(Opcode::Write, ROOT, &[write.as_bytes(), b"x"])
+        .unwrap();
+    assert_eq!(mode(), 0o755, "an ordinary user's do not");
+
+    set();
+    let mut size = SetattrIn::new_zeroed();
+    size.valid = SetattrIn::SIZE | SetattrIn::KILL_SUIDGID;
+    client.setattr(made.entry.node, size).unwrap();
+    assert_eq!(mode(), 0o755);
+
+    let mut bits = SetattrIn::new_zeroed();
+    (bits.valid, bits.mode) = (SetattrIn::MODE, 0o6755);
+    client.setattr(made.entry.node, bits).unwrap();
+    assert_eq!(mode(), 0o6755, "and a new mode is taken as it is");
+
+    let mut owner = SetattrIn::new_zeroed();
+    (owner.valid, owner.uid) = (SetattrIn::UID, 1000);
+    client.setattr(made.entry.node, owner).unwrap();
+    assert_eq!(mode(), 0o755, "giving a file away clears them");
+}
+
+#[test]
+fn ids_are_mapped_both_ways() {
+    let share = Share::new();
+    let me = rustix::process::getuid().as_raw();
+    let map = |host| {
+        IdMap(vec![Range {
+            host,
+            client: 1000,
+            count: 1,
+        }])
+    };
+    let ids = Ids::Mapped {
+        users: map(me),
+        groups: map(rustix::process::getgid().as_raw()),
+    };
+    let mut client = FakeClient::new(
+        &share.inside,
+        Config {
+            ids,
+            ..Config::default()
+        },
+    );
+    client.uid = 55;
+    let made = client.mkdir(ROOT, "d").unwrap();
+    assert_eq!((made.attr.uid, made.attr.gid), (1000, 1000));
+    assert_eq!(fs::metadata(share.inside.join("d")).unwrap().uid(), me);
+
+    let mut owner = SetattrIn::new_zeroed();
+    (owner.valid, owner.uid) = (SetattrIn::UID, 1000);
+    assert!(
+        client.setattr(made.node, owner).is_ok(),
+        "it is that already"
+    );
+    owner.uid = 0;
+    assert_eq!(client.setattr(made.node, owner).unwrap_err(), Errno::PERM);
+}
