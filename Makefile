@@ -4,10 +4,10 @@
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help build demo test lint install soak bench
+.PHONY: help build demo test test-kvm lab lint install soak bench
 
 help:
-	@sed -n 's/^\(# \)\(make [a-z]*:.*\)/\2/p' Makefile
+	@sed -n 's/^\(# \)\(make [a-z-]*:.*\)/\2/p' Makefile
 
 # make build:   build the program, target/x86_64-unknown-linux-gnu/release/cenote
 build:
@@ -20,6 +20,14 @@ demo:
 # make test:    install what the tests need, and run all of them
 test:
 	@scripts/test
+
+# make test-kvm: a user's sessions with machines on KVM, on an emulated processor where there is none
+test-kvm:
+	@scripts/test-kvm
+
+# make lab:     a shell in a container that runs others on KVM, with this build inside (IMAGE=busybox)
+lab:
+	@IMAGE='$(IMAGE)' scripts/lab
 
 # make lint:    formatting and clippy
 lint:

@@ -4,7 +4,7 @@
 become_root() {
     [ "$(id -u)" -ne 0 ] || return 0
     command -v sudo >/dev/null || fail 'this needs root: run it as root, or install sudo'
-    exec sudo --preserve-env=PATH,HOME,CI,CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,MIRROR,CENOTE_SOAK_CYCLES,CENOTE_SOAK_KILLS "$0"
+    exec sudo --preserve-env=PATH,HOME,CI,CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,MIRROR,SESSIONS,SOAK,CENOTE_SOAK_CYCLES,CENOTE_SOAK_KILLS "$0"
 }
 
 # step COMMAND...: says what runs, and when it began.

@@ -8,6 +8,7 @@ mod fixture;
 mod images;
 mod kernel;
 mod lifecycle;
+mod machine;
 mod memory;
 mod mistakes;
 mod nesting;
