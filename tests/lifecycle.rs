@@ -162,3 +162,51 @@ fn a_detached_container_that_cannot_start_says_why() {
     );
     assert!(host.sandboxes().is_empty());
 }
+
+#[test]
+fn a_paused_container_stands_still_until_it_goes_on_or_ends() {
+    let host = Host::new();
+    let script = "trap 'exit 3' TERM; while :; do echo tick; sleep 0.1; done";
+    for name in ["one", "two", "three"] {
+        host.run(&[
+            "run", "-d", "-q", "--name", name, "busybox", "sh", "-c", script,
+        ])
+        .succeeds();
+        host.run(&["pause", name]).succeeds().prints(name);
+        if name == "one" {
+            let status = |listed: serde_json::Value| listed[0]["state"]["status"].clone();
+            assert_eq!(status(host.run(&["inspect", "one"]).json()), "paused");
+            host.run(&["exec", "one", "true"])
+                .fails_with(&["one is paused", "cenote unpause one"]);
+            host.run(&["pause", "one"]).fails_with(&["one is paused"]);
+        }
+    }
+    assert!(
+        host.sandboxes()
+            .iter()
+            .all(|sandbox| sandbox["status"] == "paused")
+    );
+    let ticks = || host.run(&["logs", "one"]).succeeds().stdout().len();
+
+    // Nothing is said while other machines boot and run, and then it goes on.
+    let before = ticks();
+    host.run(&["run", "--rm", "-q", "busybox", "sleep", "1"])
+        .succeeds();
+    assert_eq!(ticks(), before);
+    host.run(&["unpause", "one"]).succeeds().prints("one");
+    host.run(&["unpause", "one"])
+        .fails_with(&["one is running, not paused"]);
+    host.run(&["exec", "one", "sleep", "1"]).succeeds();
+    assert!(ticks() > before, "it did not go on");
+
+    // Ending one needs no unpausing.
+    host.run(&["pause", "one"]).succeeds();
+    host.run(&["stop", "one"]).succeeds().prints("one");
+    host.run(&["kill", "two"]).succeeds();
+    host.run(&["wait", "one", "two"])
+        .succeeds()
+        .prints("3\n137");
+    host.run(&["rm", "-f", "three"]).succeeds();
+    host.run(&["pause", "one"])
+        .fails_with(&["one is exited, not running"]);
+}

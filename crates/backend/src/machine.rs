@@ -1,6 +1,7 @@
 //! The description of a machine, and what a running one can be asked.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -78,6 +79,19 @@ pub trait Vm: std::fmt::Debug + Send + Sync {
 
     /// Stops the machine at once, as pulling the plug does. Does nothing to one that has stopped.
     fn kill(&self);
+
+    /// Stops the guest's processors where they are, until [`Self::resume`]: nothing of it runs. One that is paused
+    /// already stays so.
+    ///
+    /// # Errors
+    /// When the machine has ended or does not obey.
+    fn pause(&self) -> io::Result<()>;
+
+    /// Lets the processors go on. One that is not paused goes on as it does.
+    ///
+    /// # Errors
+    /// As [`Self::pause`].
+    fn resume(&self) -> io::Result<()>;
 
     /// The machine's console output, from the first byte. Can be taken once.
     fn console(&self) -> Option<File>;

@@ -4,6 +4,7 @@
 //! Guest memory is a shared memfd, so that both sides see the same pages.
 
 mod arguments;
+mod control;
 mod process;
 
 use std::io;

@@ -31,6 +31,8 @@ enum Command {
     Wait(verbs::wait::Wait),
     Kill(verbs::kill::Kill),
     Stop(verbs::stop::Stop),
+    Pause(verbs::pause::Pause),
+    Unpause(verbs::pause::Unpause),
     Rm(verbs::rm::Rm),
     #[command(subcommand)]
     Image(verbs::image::Image),
@@ -68,6 +70,8 @@ impl Cli {
             Command::Wait(verb) => verb.run(),
             Command::Kill(verb) => verb.run(),
             Command::Stop(verb) => verb.run(),
+            Command::Pause(verb) => verb.run(),
+            Command::Unpause(verb) => verb.run(),
             Command::Rm(verb) => verb.run(),
             Command::Image(verb) => verb.run(),
             Command::Pull(verb) => verb.run(),

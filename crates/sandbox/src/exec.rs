@@ -14,15 +14,19 @@ impl Sandbox {
     /// its exit code. A detached process has no streams and is not waited for.
     ///
     /// # Errors
-    /// [`Error::NotRunning`]; [`session::Error::Refused`] when the process cannot start, whose
+    /// [`Error::NotRunning`], [`Error::Paused`]; [`session::Error::Refused`] when the process cannot start, whose
     /// [`cenote_protocol::Refusal::exit_code`] tells podman's number.
     pub fn exec(&self, request: &ExecRequest, stdio: Stdio) -> Result<u8, Error> {
-        let state = self.state();
-        if !matches!(state, State::Running { .. }) {
-            return Err(Error::NotRunning {
-                name: self.spec().name.clone(),
-                state: state.word(),
-            });
+        let name = || self.spec().name.clone();
+        match self.state() {
+            State::Running { .. } => {}
+            State::Paused { .. } => return Err(Error::Paused { name: name() }),
+            state => {
+                return Err(Error::NotRunning {
+                    name: name(),
+                    state: state.word(),
+                });
+            }
         }
         let session = Session::start(&self.vsock(), request)?;
         if request.detach {

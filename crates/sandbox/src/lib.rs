@@ -20,6 +20,7 @@ pub mod machine;
 pub mod monitor;
 pub mod nesting;
 pub mod paths;
+mod pause;
 pub mod sandbox;
 pub mod session;
 pub mod spec;

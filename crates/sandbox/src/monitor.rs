@@ -226,13 +226,16 @@ fn supervise(
     let watch = Watch::begin(vm, router, console, closer);
     let agent = watch.boot(&door, assembly.plan, timing)?;
     let session = Session::start(&sandbox.vsock(), &main_process(sandbox))?;
-    watch.router.running(session.input());
+    let began = now();
+    let halt = watch.halt(sandbox, began);
+    watch.router.running(session.input(), halt);
     sandbox.write_state(&State::Running {
         monitor,
-        started: now(),
+        started: began,
     })?;
     started();
     let ended = attend(session, streams, sandbox);
+    watch.router.ended();
     timing.exited = Some(Instant::now());
     let code = ended.map_err(|error| match error {
         session::Error::Ended | session::Error::Frame(_) => Error::Lost {

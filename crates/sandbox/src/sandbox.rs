@@ -43,6 +43,26 @@ pub enum Error {
         /// Where it stands instead.
         state: &'static str,
     },
+    /// It stands still.
+    #[error("sandbox {name} is paused: let it go on first (`cenote unpause {name}`)")]
+    Paused {
+        /// Its name.
+        name: String,
+    },
+    /// It is not paused.
+    #[error("sandbox {name} is {state}, not paused")]
+    NotPaused {
+        /// Its name.
+        name: String,
+        /// Where it stands instead.
+        state: &'static str,
+    },
+    /// Its machine does not obey.
+    #[error("the machine of sandbox {name} does not obey; see `cenote logs --boot {name}`")]
+    Disobedient {
+        /// Its name.
+        name: String,
+    },
     /// It must not run for that.
     #[error("sandbox {name} is {state}: stop it first (`cenote stop {name}`), or use --force")]
     Running {

@@ -1,12 +1,13 @@
 //! What a sandbox is doing, as the file `state.json` in its folder says.
 //!
 //! ```text
-//! created ──> starting ──> running ──> exited
-//!                 └───────────────────────^
+//! created ──> starting ──> running <──> paused
+//!                 │           └──> exited
+//!                 └──────────────────^
 //! ```
 //!
-//! Only the monitor writes the file, and it holds the sandbox's lock all its life. `starting` or `running` without a
-//! held lock therefore means that the monitor was killed: readers see [`State::Dead`].
+//! Only the monitor writes the file, and it holds the sandbox's lock all its life. `starting`, `running` or `paused`
+//! without a held lock therefore means that the monitor was killed: readers see [`State::Dead`].
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,13 @@ pub enum State {
     },
     /// The container's process runs.
     Running {
+        /// The monitor's process id.
+        monitor: i32,
+        /// When the container's process started, in milliseconds since 1970.
+        started: u64,
+    },
+    /// Nothing of it runs, until it is let go on.
+    Paused {
         /// The monitor's process id.
         monitor: i32,
         /// When the container's process started, in milliseconds since 1970.
@@ -46,7 +54,17 @@ pub enum State {
 impl State {
     /// Whether a monitor is at work.
     pub fn is_active(&self) -> bool {
-        matches!(self, Self::Starting { .. } | Self::Running { .. })
+        self.monitor().is_some()
+    }
+
+    /// The process that is at work, if one is.
+    pub fn monitor(&self) -> Option<i32> {
+        match *self {
+            Self::Starting { monitor }
+            | Self::Running { monitor, .. }
+            | Self::Paused { monitor, .. } => Some(monitor),
+            Self::Created | Self::Exited { .. } | Self::Dead => None,
+        }
     }
 
     /// The word that listings show.
@@ -55,6 +73,7 @@ impl State {
             Self::Created => "created",
             Self::Starting { .. } => "starting",
             Self::Running { .. } => "running",
+            Self::Paused { .. } => "paused",
             Self::Exited { .. } => "exited",
             Self::Dead => "dead",
         }

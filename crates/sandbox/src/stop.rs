@@ -1,13 +1,12 @@
 //! Ending a running sandbox from another process.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::control;
+use crate::control::{self, Request};
 use crate::sandbox::{Error, Sandbox};
 use crate::state::State;
 use crate::store::io_error;
@@ -16,25 +15,24 @@ use crate::store::io_error;
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 impl Sandbox {
-    /// Sends the container's main process a signal.
+    /// Sends the container's main process a signal. One that is paused gets it when it goes on, which SIGKILL sees to.
     ///
     /// # Errors
     /// [`Error::NotRunning`], or the socket's failure.
     pub fn kill(&self, signal: u8) -> Result<(), Error> {
-        match control::request(&self.control_socket(), signal) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.not_running()),
-            Err(error) if gone(&error) => Err(self.not_running()),
-            Err(error) => Err(io_error(self.control_socket())(error).into()),
-        }
+        self.ask(Request::Signal(signal))
     }
 
-    /// Asks the container to end, by its stop signal; after `patience` it is killed, and if that does not help, its
+    /// Asks the container to end, by its stop signal, for which a paused one goes on; after `patience` it is killed, and if that does not help, its
     /// machine. Returns when nothing of it runs any more. One that does not run is left as it is.
     ///
     /// # Errors
     /// The operating system's.
     pub fn stop(&self, patience: Duration) -> Result<(), Error> {
+        if matches!(self.state(), State::Paused { .. }) {
+            // Should the machine not obey, it is ended below.
+            let _ = self.unpause();
+        }
         let signal = u8::try_from(self.spec().stop_signal).unwrap_or(Signal::TERM.as_raw() as u8);
         for (signal, patience) in [
             (signal, patience),
@@ -71,16 +69,11 @@ impl Sandbox {
     fn monitor(&self) -> Option<OwnedFd> {
         let pid = control::peer(&self.control_socket())
             .ok()
-            .or_else(|| match self.state() {
-                State::Starting { monitor } | State::Running { monitor, .. } => {
-                    Pid::from_raw(monitor)
-                }
-                _ => None,
-            })?;
+            .or_else(|| Pid::from_raw(self.state().monitor()?))?;
         rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
     }
 
-    fn not_running(&self) -> Error {
+    pub(crate) fn not_running(&self) -> Error {
         Error::NotRunning {
             name: self.spec().name.clone(),
             state: self.state().word(),
@@ -106,13 +99,6 @@ impl Sandbox {
             }
         }
     }
-}
-
-fn gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-    )
 }
 
 #[cfg(test)]

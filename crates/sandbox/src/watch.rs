@@ -1,5 +1,6 @@
 //! A running machine under the monitor's eyes: what ends it, and what its end means.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,8 +12,10 @@ use cenote_protocol::BootPlan;
 
 use crate::boot::{self, Agent, Door};
 use crate::console::Console;
-use crate::control::Router;
+use crate::control::{Halt, Router};
 use crate::monitor::Error;
+use crate::sandbox::Sandbox;
+use crate::state::State;
 use crate::timing::Timing;
 
 /// A guest that has not called by then never will. Emulation on a loaded host is slow: be generous.
@@ -61,6 +64,22 @@ impl Watch {
         timing.ready = Some(Instant::now());
         timing.guest = Some(agent.times);
         Ok(agent)
+    }
+
+    /// What pauses the machine of `sandbox`, whose container `started` then, and notes it in the state.
+    pub fn halt(&self, sandbox: &Sandbox, started: u64) -> Halt {
+        let (vm, sandbox) = (Arc::clone(&self.vm), sandbox.clone());
+        let monitor = rustix::process::getpid().as_raw_pid();
+        Box::new(move |pause| {
+            let state = if pause {
+                vm.pause()?;
+                State::Paused { monitor, started }
+            } else {
+                vm.resume()?;
+                State::Running { monitor, started }
+            };
+            sandbox.write_state(&state).map_err(io::Error::other)
+        })
     }
 
     /// Runs `work` and ends the machine if that takes longer than `limit`.

@@ -31,6 +31,7 @@ pub(super) struct Plan<'a> {
     pub pmem: &'a [(PathBuf, u64)],
     pub disks: &'a [Disk],
     pub vsock: BorrowedFd<'a>,
+    pub control: BorrowedFd<'a>,
     pub network: Option<&'a Network>,
 }
 
@@ -47,6 +48,7 @@ impl Plan<'_> {
             block(&mut line, index, disk);
         }
         self.vsock(&mut line);
+        self.control(&mut line);
         if let Some(network) = self.network {
             card(&mut line, network);
         }
@@ -102,6 +104,14 @@ impl Plan<'_> {
         line.option("-append", &format!("console=ttyS0 {}", self.command_line));
         line.option("-chardev", "stdio,id=console,signal=off");
         line.option("-device", "isa-serial,chardev=console");
+    }
+
+    fn control(&self, line: &mut Line) {
+        line.option(
+            "-chardev",
+            &format!("socket,id=control,fd={}", self.control.as_raw_fd()),
+        );
+        line.option("-mon", "chardev=control,mode=control");
     }
 
     fn vsock(&self, line: &mut Line) {

@@ -15,6 +15,7 @@ use cenote_virtio::vsock::{Vsock, VsockSpec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::arguments::{PMEM_ALIGNMENT, Plan};
+use super::control::Control;
 use super::{Error, GUEST_CID, Qemu};
 use crate::machine::{Machine, Pmem, Stopped, Vm};
 
@@ -27,6 +28,7 @@ pub(super) struct Process {
     pidfd: OwnedFd,
     console: Mutex<Option<PipeReader>>,
     log: File,
+    control: Control,
     vsock: Mutex<vhost_user::Handle>,
 }
 
@@ -43,6 +45,7 @@ impl Process {
             socket: machine.vsock.clone(),
         })?;
         let vsock = vhost_user::serve(Box::new(device), ours)?;
+        let (control, control_end) = UnixStream::pair()?;
         let plan = Plan {
             accel: qemu.accel,
             cpus: machine.cpus,
@@ -54,6 +57,7 @@ impl Process {
             pmem: &pmem,
             disks: &machine.disks,
             vsock: theirs.as_fd(),
+            control: control_end.as_fd(),
             network: machine.network.as_ref(),
         };
         let (console, output) = io::pipe()?;
@@ -64,7 +68,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(machine.log.try_clone()?);
-        let mut inherited = vec![theirs.as_fd()];
+        let mut inherited = vec![theirs.as_fd(), control_end.as_fd()];
         inherited.extend(
             machine
                 .network
@@ -79,6 +83,7 @@ impl Process {
             pidfd,
             console: Mutex::new(Some(console)),
             log: machine.log,
+            control: Control::new(control)?,
             vsock: Mutex::new(vsock),
         })
     }
@@ -124,6 +129,14 @@ impl Vm for Process {
     fn kill(&self) {
         // An error means that it has already ended.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    fn pause(&self) -> io::Result<()> {
+        self.control.execute("stop")
+    }
+
+    fn resume(&self) -> io::Result<()> {
+        self.control.execute("cont")
     }
 
     fn console(&self) -> Option<File> {

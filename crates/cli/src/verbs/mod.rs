@@ -15,6 +15,7 @@ mod launch;
 pub mod logs;
 pub mod man;
 pub mod monitor;
+pub mod pause;
 pub mod ps;
 pub mod rm;
 pub mod run;

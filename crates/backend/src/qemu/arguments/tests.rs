@@ -27,6 +27,7 @@ fn arguments_of(
         pmem,
         disks,
         vsock: vsock.as_fd(),
+        control: vsock.as_fd(),
         network: None,
     };
     plan.arguments()
