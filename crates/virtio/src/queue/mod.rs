@@ -9,6 +9,7 @@ mod chain;
 pub mod fuzz;
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -166,12 +167,8 @@ impl Ring {
     /// Takes the next chain that the driver offers, or `None` when there is none. A chain that cannot be walked is
     /// given back unserved at once, counted by the inner error, and must not be given back again.
     pub fn pop(&mut self) -> Result<Option<Result<Chain, ChainError>>, RingError> {
-        let memory = self.memory.clone();
-        let index = self.index;
-        let mut offered = self
-            .queue
-            .iter(memory.ram())
-            .map_err(|source| RingError::Broken { index, source })?;
+        let (index, ram) = (self.index, self.memory.ram());
+        let mut offered = self.queue.iter(ram).map_err(broken(index))?;
         let Some(head) = offered.next().map(|chain| chain.head_index()) else {
             return Ok(None);
         };
@@ -179,8 +176,7 @@ impl Ring {
         if head >= size {
             return Err(RingError::Head { index, head, size });
         }
-        let table = self.queue.desc_table();
-        match Chain::walk(memory.ram(), table, size, head) {
+        match Chain::walk(ram, self.queue.desc_table(), size, head) {
             Ok(chain) => Ok(Some(Ok(chain))),
             Err(error) => {
                 self.give_back(head, 0)?;
@@ -202,22 +198,21 @@ impl Ring {
 
     fn give_back(&mut self, head: u16, written: u32) -> Result<(), RingError> {
         self.unannounced = true;
-        let memory = self.memory.clone();
         self.queue
-            .add_used(memory.ram(), head, written)
-            .map_err(|e| self.broken(e))
+            .add_used(self.memory.ram(), head, written)
+            .map_err(broken(self.index))
     }
 
     /// Interrupts the driver if it wants to know of the chains given back since the last call.
     pub fn notify(&mut self) -> Result<(), RingError> {
-        if !std::mem::take(&mut self.unannounced) {
+        if !mem::take(&mut self.unannounced) {
             return Ok(());
         }
-        let memory = self.memory.clone();
-        if self
+        let wanted = self
             .queue
-            .needs_notification(memory.ram())
-            .map_err(|e| self.broken(e))?
+            .needs_notification(self.memory.ram())
+            .map_err(broken(self.index))?;
+        if wanted
             && let Err(error) = self.interrupt.used_buffers(self.index)
             && error.kind() != io::ErrorKind::WouldBlock
         {
@@ -228,26 +223,21 @@ impl Ring {
 
     /// Asks the driver to ring the doorbell again. Returns whether buffers came in meanwhile, for which no bell rings.
     pub fn arm(&mut self) -> Result<bool, RingError> {
-        let memory = self.memory.clone();
         self.queue
-            .enable_notification(memory.ram())
-            .map_err(|e| self.broken(e))
+            .enable_notification(self.memory.ram())
+            .map_err(broken(self.index))
     }
 
     /// Tells the driver that its doorbell is not needed while the ring is being served.
     pub fn disarm(&mut self) -> Result<(), RingError> {
-        let memory = self.memory.clone();
         self.queue
-            .disable_notification(memory.ram())
-            .map_err(|e| self.broken(e))
+            .disable_notification(self.memory.ram())
+            .map_err(broken(self.index))
     }
+}
 
-    fn broken(&self, source: virtio_queue::Error) -> RingError {
-        RingError::Broken {
-            index: self.index,
-            source,
-        }
-    }
+fn broken(index: u16) -> impl Fn(virtio_queue::Error) -> RingError {
+    move |source| RingError::Broken { index, source }
 }
 
 #[cfg(test)]
