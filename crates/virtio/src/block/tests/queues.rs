@@ -150,3 +150,63 @@ fn a_driver_that_never_stops_does_not_keep_the_device_from_pausing() {
         paused.store(true, Ordering::Relaxed);
     });
 }
+
+/// Lets `io_uring_setup` fail in this thread and those that it starts, as a container's filter does.
+fn refuse_io_uring() {
+    let statement = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let (load, jump, answer) = (
+        (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
+        (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+        (libc::BPF_RET | libc::BPF_K) as u16,
+    );
+    // The number of the call is the first word of `struct seccomp_data`.
+    let mut program = [
+        statement(load, 0, 0, 0),
+        statement(jump, 0, 1, libc::SYS_io_uring_setup as u32),
+        statement(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    rustix::thread::set_no_new_privs(true).unwrap();
+    // SAFETY: `filter` points at `program`, which outlives the call; the kernel copies it.
+    let result = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn without_io_uring_everything_is_served() {
+    thread::spawn(|| {
+        refuse_io_uring();
+        assert!(crate::block::uring::Uring::new().is_err());
+        let mut running = Running::new();
+        let file = running.driver.file();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let page = running.driver.page;
+        let slots: Vec<_> = (0..16)
+            .map(|i| {
+                let to = Buffer::writable(page + i * 512, 512);
+                running.driver.offer(IN, 200 - i, &[to])
+            })
+            .collect();
+        running.driver.queues[0].notify();
+        for (i, slot) in (0..).zip(slots) {
+            // One after the other, so that they come back in order.
+            assert_eq!(running.driver.queues[0].wait_used(), (slot.head, 513));
+            let bytes = running.driver.guest.read(page + i * 512, 512);
+            assert_eq!(bytes, sector_of(pattern(200 - i)));
+        }
+        assert_eq!(running.driver.ask(FLUSH, 0, &[]), (OK, 1));
+    })
+    .join()
+    .unwrap();
+}
