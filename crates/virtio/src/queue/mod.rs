@@ -12,11 +12,13 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::GuestAddress;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
 pub use chain::{Chain, ChainError};
 
@@ -90,11 +92,12 @@ pub struct RingLayout {
 pub struct Ring {
     index: u16,
     queue: Queue,
+    event_idx: bool,
     memory: Memory,
     doorbell: OwnedFd,
     interrupt: Arc<dyn Interrupt>,
-    /// Whether chains were given back since the driver was last told.
-    unannounced: bool,
+    /// The used index up to which the driver was told, or did not want to be.
+    told: u16,
 }
 
 impl Ring {
@@ -134,10 +137,11 @@ impl Ring {
         Ok(Self {
             index,
             queue,
+            event_idx,
             memory,
             doorbell,
             interrupt,
-            unannounced: false,
+            told: position.next_used,
         })
     }
 
@@ -191,34 +195,85 @@ impl Ring {
         self.queue.go_to_previous_position();
     }
 
+    /// Puts back everything that was popped since [`position`](Self::position) told `next_avail`.
+    pub fn rewind(&mut self, next_avail: u16) {
+        self.queue.set_next_avail(next_avail);
+    }
+
     /// Gives the chain back to the driver with `written` bytes stored in it.
     pub fn push(&mut self, chain: Chain, written: u32) -> Result<(), RingError> {
         self.give_back(chain.head, written)
     }
 
-    fn give_back(&mut self, head: u16, written: u32) -> Result<(), RingError> {
-        self.unannounced = true;
-        self.queue
-            .add_used(self.memory.ram(), head, written)
-            .map_err(broken(self.index))
+    /// Gives several chains back, each with the bytes stored in it. The driver sees all of them or none.
+    pub fn push_together(
+        &mut self,
+        chains: impl IntoIterator<Item = (Chain, u32)>,
+    ) -> Result<(), RingError> {
+        for (chain, written) in chains {
+            self.put_used(chain.head, written)?;
+        }
+        self.publish_used()
     }
 
-    /// Interrupts the driver if it wants to know of the chains given back since the last call.
+    fn give_back(&mut self, head: u16, written: u32) -> Result<(), RingError> {
+        self.put_used(head, written)?;
+        self.publish_used()
+    }
+
+    /// Fills the next entry of the used ring (virtio 1.2 section 2.7.8), which the driver does not see yet.
+    fn put_used(&mut self, head: u16, written: u32) -> Result<(), RingError> {
+        let next = self.queue.next_used();
+        let slot = self.queue.used_ring() + 4 + 8 * u64::from(next % self.queue.size());
+        let element = [u32::from(head).to_le(), written.to_le()];
+        self.memory
+            .ram()
+            .write_obj(element, GuestAddress(slot))
+            .map_err(unreachable(self.index))?;
+        self.queue.set_next_used(next.wrapping_add(1));
+        Ok(())
+    }
+
+    fn publish_used(&mut self) -> Result<(), RingError> {
+        let index = GuestAddress(self.queue.used_ring() + 2);
+        self.memory
+            .ram()
+            .store(self.queue.next_used().to_le(), index, Ordering::Release)
+            .map_err(unreachable(self.index))
+    }
+
+    /// Interrupts the driver if it wants to know of the chains given back since the last call (section 2.7.7).
     pub fn notify(&mut self) -> Result<(), RingError> {
-        if !mem::take(&mut self.unannounced) {
-            return Ok(());
-        }
-        let wanted = self
-            .queue
-            .needs_notification(self.memory.ram())
-            .map_err(broken(self.index))?;
-        if wanted
+        let used = self.queue.next_used();
+        let told = mem::replace(&mut self.told, used);
+        if used != told
+            && self.wants_interrupt(told, used)?
             && let Err(error) = self.interrupt.used_buffers(self.index)
             && error.kind() != io::ErrorKind::WouldBlock
         {
             tracing::warn!(ring = self.index, %error, "cannot interrupt the guest");
         }
         Ok(())
+    }
+
+    /// Whether the driver asked for an interrupt when the used index goes from `told` to `used`.
+    fn wants_interrupt(&self, told: u16, used: u16) -> Result<bool, RingError> {
+        let flags = self.queue.avail_ring();
+        let used_event = flags + 4 + 2 * u64::from(self.queue.size());
+        let field = if self.event_idx { used_event } else { flags };
+        // The driver must see the used index before we look whether it waits for it.
+        fence(Ordering::SeqCst);
+        let value: u16 = self
+            .memory
+            .ram()
+            .load(GuestAddress(field), Ordering::Relaxed)
+            .map_err(unreachable(self.index))?;
+        let value = u16::from_le(value);
+        Ok(if self.event_idx {
+            used.wrapping_sub(value).wrapping_sub(1) < used.wrapping_sub(told)
+        } else {
+            value & VRING_AVAIL_F_NO_INTERRUPT as u16 == 0
+        })
     }
 
     /// Asks the driver to ring the doorbell again. Returns whether buffers came in meanwhile, for which no bell rings.
@@ -238,6 +293,10 @@ impl Ring {
 
 fn broken(index: u16) -> impl Fn(virtio_queue::Error) -> RingError {
     move |source| RingError::Broken { index, source }
+}
+
+fn unreachable(index: u16) -> impl Fn(GuestMemoryError) -> RingError {
+    move |source| broken(index)(virtio_queue::Error::GuestMemory(source))
 }
 
 #[cfg(test)]

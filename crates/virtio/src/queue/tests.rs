@@ -405,3 +405,71 @@ fn a_driver_is_told_only_of_what_came_back() {
     rustix::io::read(driver.interrupt(), &mut count).unwrap();
     assert_eq!(u64::from_ne_bytes(count), 1);
 }
+
+#[test]
+fn a_driver_that_wants_no_interrupts_gets_none() {
+    let (mut guest, mut driver, _) = honest();
+    let page = guest.allocate(4096);
+    let mut ring = driver.ring_without_event_idx();
+    for (flags, expected) in [(1u16, None), (0, Some(1))] {
+        guest.write(driver.layout.avail_ring, &flags.to_le_bytes());
+        driver.offer(&[Buffer::writable(page, 1)]);
+        let chain = pop(&mut ring).unwrap();
+        ring.push(chain, 1).unwrap();
+        ring.notify().unwrap();
+        let mut count = [0; 8];
+        let read = rustix::io::read(driver.interrupt(), &mut count);
+        let count = read.ok().map(|_| u64::from_ne_bytes(count));
+        assert_eq!(count, expected);
+    }
+}
+
+#[test]
+fn an_interrupt_comes_when_the_used_index_passes_the_event() {
+    let (mut guest, mut driver, mut ring) = honest();
+    let page = guest.allocate(4096);
+    let event = driver.layout.avail_ring + 4 + 2 * u64::from(driver.layout.size);
+    // The driver wants to know of the third one only.
+    guest.write(event, &2u16.to_le_bytes());
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let chains: Vec<_> = (0..2)
+            .map(|_| {
+                driver.offer(&[Buffer::writable(page, 1)]);
+                (pop(&mut ring).unwrap(), 1)
+            })
+            .collect();
+        ring.push_together(chains).unwrap();
+        ring.notify().unwrap();
+        seen.push(rustix::io::read(driver.interrupt(), &mut [0; 8]).is_ok());
+    }
+    assert_eq!(seen, [false, true]);
+}
+
+#[test]
+fn chains_given_back_together_come_in_order() {
+    let (mut guest, mut driver, mut ring) = honest();
+    let page = guest.allocate(4096);
+    let heads: Vec<_> = (0..3)
+        .map(|_| driver.offer(&[Buffer::writable(page, 9)]))
+        .collect();
+    let chains: Vec<_> = (1..4).map(|len| (pop(&mut ring).unwrap(), len)).collect();
+    ring.push_together(chains).unwrap();
+    let used: Vec<_> = std::iter::from_fn(|| driver.used()).collect();
+    assert_eq!(used, [(heads[0], 1), (heads[1], 2), (heads[2], 3)]);
+}
+
+#[test]
+fn chains_that_were_put_back_come_again() {
+    let (mut guest, mut driver, mut ring) = honest();
+    let page = guest.allocate(4096);
+    for len in 1..4 {
+        driver.offer(&[Buffer::writable(page, len)]);
+    }
+    pop(&mut ring).unwrap();
+    let at = ring.position().next_avail;
+    let second = pop(&mut ring).unwrap();
+    pop(&mut ring).unwrap();
+    ring.rewind(at);
+    assert_eq!(pop(&mut ring).unwrap(), second);
+}
