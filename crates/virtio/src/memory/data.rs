@@ -19,11 +19,20 @@ pub(super) const MAX_PIECES: usize = 1024;
 /// RAM is borrowed from the [`Memory`] that keeps it mapped; windows are kept mapped by the value itself.
 pub struct Data<'a> {
     pieces: Vec<libc::iovec>,
-    /// Pieces at the front that are done with.
-    first: usize,
+    /// Pieces at the front that are done with, at most [`MAX_PIECES`].
+    first: u16,
     len: u64,
+    /// Whether a piece was added that no call may fill.
+    constant: bool,
     windows: Vec<Arc<dyn Mapping>>,
     memory: PhantomData<&'a Memory>,
+}
+
+impl Default for Data<'_> {
+    /// No pieces yet.
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
 }
 
 impl<'a> Data<'a> {
@@ -32,6 +41,7 @@ impl<'a> Data<'a> {
             pieces: Vec::with_capacity(pieces.min(MAX_PIECES)),
             first: 0,
             len: 0,
+            constant: false,
             windows: Vec::new(),
             memory: PhantomData,
         }
@@ -58,6 +68,38 @@ impl<'a> Data<'a> {
         added
     }
 
+    /// Adds bytes of our own, which only calls that send or write accept; `false` if one call takes no more pieces.
+    pub fn add_bytes(&mut self, bytes: &'a [u8]) -> bool {
+        self.constant = true;
+        self.add(bytes.as_ptr().cast_mut(), bytes.len())
+    }
+
+    /// Adds room of our own; `false` if one call takes no more pieces.
+    pub fn add_buffer(&mut self, buffer: &'a mut [u8]) -> bool {
+        self.add(buffer.as_mut_ptr(), buffer.len())
+    }
+
+    /// Adds all pieces of `other`, or none and `false` if one call does not take that many.
+    pub fn append(&mut self, other: Data<'a>) -> bool {
+        if self.pieces.len() + other.iovecs().len() > MAX_PIECES {
+            return false;
+        }
+        self.pieces.extend_from_slice(other.iovecs());
+        self.len += other.len;
+        self.constant |= other.constant;
+        self.windows.extend(other.windows);
+        true
+    }
+
+    /// Refuses to fill what must not change.
+    fn check_fillable(&self) -> io::Result<()> {
+        if self.constant {
+            Err(io::Error::from_raw_os_error(libc::EFAULT))
+        } else {
+            Ok(())
+        }
+    }
+
     fn add(&mut self, addr: *mut u8, len: usize) -> bool {
         if self.pieces.len() == MAX_PIECES {
             return false;
@@ -82,7 +124,7 @@ impl<'a> Data<'a> {
 
     /// The pieces, for a system call that this type does not have. They are valid as long as `self`.
     pub fn iovecs(&self) -> &[libc::iovec] {
-        &self.pieces[self.first..]
+        &self.pieces[usize::from(self.first)..]
     }
 
     /// Leaves out the first `count` bytes, which a call has taken or filled.
@@ -90,7 +132,7 @@ impl<'a> Data<'a> {
         let mut left = count.min(self.len);
         self.len -= left;
         while left > 0 {
-            let piece = &mut self.pieces[self.first];
+            let piece = &mut self.pieces[usize::from(self.first)];
             let size = piece.iov_len as u64;
             if left < size {
                 piece.iov_base = piece.iov_base.wrapping_byte_add(left as usize);
@@ -114,9 +156,11 @@ impl<'a> Data<'a> {
         offset: u64,
         flags: ReadWriteFlags,
     ) -> io::Result<usize> {
+        self.check_fillable()?;
         let pieces = self.iovecs();
-        // SAFETY: the pieces outlive the call and lie in mappings that the borrowed `Memory` and `self.windows` keep; the
-        // kernel answers EFAULT for a page that it cannot write, and Rust code never holds references to guest memory.
+        // SAFETY: the pieces outlive the call and lie in mappings that the borrowed `Memory` and `self.windows` keep, or in
+        // buffers borrowed as long; the kernel answers EFAULT for a page that it cannot write, and Rust code never holds
+        // references to guest memory.
         let count = unsafe {
             libc::preadv2(
                 file.as_raw_fd(),
@@ -172,6 +216,7 @@ impl<'a> Data<'a> {
     ///
     /// Must come from [`Memory::data`] with `writable`.
     pub fn receive_from(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.check_fillable()?;
         let mut message = self.message();
         // SAFETY: as in `send_to`, with a kernel that writes.
         let received =
@@ -180,7 +225,7 @@ impl<'a> Data<'a> {
     }
 
     fn message(&mut self) -> libc::msghdr {
-        let pieces = &mut self.pieces[self.first..];
+        let pieces = &mut self.pieces[usize::from(self.first)..];
         // SAFETY: all-zero is a valid `msghdr`: no name, no control data, no pieces.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = pieces.as_mut_ptr();

@@ -120,6 +120,49 @@ fn data_moves_between_guest_memory_and_a_socket() {
 }
 
 #[test]
+fn pieces_of_our_own_go_along_with_those_of_the_guest() {
+    let memory = with_hole();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let span = [Span { addr: 0, len: 4 }];
+    memory.copy_in(&span, 0, b"body").unwrap();
+    let mut data = Data::default();
+    for head in [b"one:", b"two:"] {
+        assert!(data.add_bytes(head));
+        assert!(data.append(memory.data(&span, 0, 4, false).unwrap()));
+    }
+    data.advance(3);
+    assert_eq!(data.len(), 13);
+    assert_eq!(data.send_to(ours.as_fd()).unwrap(), 13);
+    let mut got = [0; 13];
+    theirs.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b":bodytwo:body");
+    theirs.write_all(b"xx").unwrap();
+    let refused = data.receive_from(ours.as_fd()).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EFAULT));
+
+    let mut room = [0; 4];
+    let mut data = memory.data(&span, 3, 1, true).unwrap();
+    assert!(data.add_buffer(&mut room));
+    assert_eq!(data.receive_from(ours.as_fd()).unwrap(), 2);
+    drop(data);
+    assert_eq!(&room, b"x\0\0\0");
+    let mut body = [0; 4];
+    memory.copy_out(&span, 0, &mut body).unwrap();
+    assert_eq!(&body, b"bodx");
+}
+
+#[test]
+fn pieces_are_added_whole_or_not_at_all() {
+    let memory = with_hole();
+    let spans: Vec<Span> = (0..1000).map(|addr| Span { addr, len: 1 }).collect();
+    let mut data = memory.data(&spans, 0, 1000, false).unwrap();
+    assert!(!data.append(memory.data(&spans, 0, 25, false).unwrap()));
+    assert_eq!(data.len(), 1000);
+    assert!(data.append(memory.data(&spans, 0, 24, false).unwrap()));
+    assert_eq!(data.len(), MAX_PIECES as u64);
+}
+
+#[test]
 fn more_pieces_than_a_system_call_takes_are_served_in_part() {
     let memory = with_hole();
     let spans: Vec<Span> = (0..2000).map(|i| Span { addr: i, len: 1 }).collect();
