@@ -42,6 +42,12 @@ pub trait Service: Send + 'static {
         Vec::new()
     }
 
+    /// Whether a round is due when the descriptors become writable. Asked after every round: a stream socket becomes
+    /// writable again and again while its other end reads.
+    fn waits_to_write(&self) -> bool {
+        true
+    }
+
     /// Called after every round. Returns how long the thread may wait for the next one at most.
     fn wait_at_most(&mut self) -> Option<Duration> {
         None
@@ -114,6 +120,7 @@ impl<S: Service> Worker<S> {
             device: self.device,
             epoll,
             rings,
+            to_write: self.service().waits_to_write(),
         };
         let service = Arc::clone(&self.service);
         let thread = thread::Builder::new()
@@ -135,13 +142,10 @@ impl<S: Service> Worker<S> {
         for ring in rings.iter().flatten() {
             epoll::add(epoll, ring.doorbell(), EventData::new_u64(WORK), edge)?;
         }
-        for source in self.service().sources() {
-            match epoll::add(
-                epoll,
-                source,
-                EventData::new_u64(WORK),
-                edge | EventFlags::OUT,
-            ) {
+        let service = self.service();
+        let flags = source_flags(service.waits_to_write());
+        for source in service.sources() {
+            match epoll::add(epoll, source, EventData::new_u64(WORK), flags) {
                 // A regular file: it never makes anybody wait.
                 Ok(()) | Err(Errno::PERM) => {}
                 Err(error) => return Err(error),
@@ -181,11 +185,23 @@ impl<S> Drop for Worker<S> {
     }
 }
 
+/// What is waited for at a descriptor of the host.
+fn source_flags(to_write: bool) -> EventFlags {
+    let read = EventFlags::IN | EventFlags::ET;
+    if to_write {
+        read | EventFlags::OUT
+    } else {
+        read
+    }
+}
+
 /// The thread's own state.
 struct Round {
     device: &'static str,
     epoll: OwnedFd,
     rings: Rings,
+    /// Whether the descriptors of the host are watched for becoming writable.
+    to_write: bool,
 }
 
 impl Round {
@@ -193,6 +209,7 @@ impl Round {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             let busy = self.serve_rings(service);
+            self.watch_writing(service);
             let limit = service.wait_at_most();
             let limit = if busy { Some(Duration::ZERO) } else { limit };
             let limit = limit.map(|limit| Timespec {
@@ -208,6 +225,20 @@ impl Round {
             if events.drain(..).any(|event| event.data.u64() == STOP) {
                 return;
             }
+        }
+    }
+
+    /// Watches the descriptors of the host as the service wants it now. One that is writable already is reported.
+    fn watch_writing(&mut self, service: &impl Service) {
+        let to_write = service.waits_to_write();
+        if self.to_write == to_write {
+            return;
+        }
+        self.to_write = to_write;
+        for source in service.sources() {
+            let (data, flags) = (EventData::new_u64(WORK), source_flags(to_write));
+            // Fails only for a regular file, which is not watched.
+            let _ = epoll::modify(&self.epoll, source, data, flags);
         }
     }
 

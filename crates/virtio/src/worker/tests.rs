@@ -164,3 +164,57 @@ fn a_panic_is_no_end_of_the_process_and_no_second_start() {
         Err(ActivateError::WorkerGone { device: "test" })
     ));
 }
+
+#[test]
+fn a_source_is_watched_for_writing_only_while_the_service_waits_to_write() {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    /// Fills the socket when it is told to, and says when it is called and whether the socket was full before.
+    struct Fills {
+        socket: UnixStream,
+        full: bool,
+        rounds: Sender<bool>,
+    }
+    impl Service for Fills {
+        fn serve(&mut self, ring: &mut Ring) -> Result<bool, RingError> {
+            let (chains, more) = take_batch(ring)?;
+            let was_full = std::mem::take(&mut self.full);
+            for chain in chains {
+                while rustix::io::write(&self.socket, &[0; 4096]).is_ok() {}
+                self.full = true;
+                ring.push(chain, 0)?;
+            }
+            self.rounds.send(was_full).unwrap();
+            Ok(more)
+        }
+        fn sources(&self) -> Vec<BorrowedFd<'_>> {
+            vec![self.socket.as_fd()]
+        }
+        fn waits_to_write(&self) -> bool {
+            self.full
+        }
+    }
+
+    let mut driver = driver(8);
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let (sender, rounds) = channel();
+    let fills = Fills {
+        socket,
+        full: false,
+        rounds: sender,
+    };
+    let mut worker = Worker::new("test", fills);
+    worker.start(vec![Some(driver.ring())]).unwrap();
+    assert_eq!(rounds.recv(), Ok(false));
+    driver.offer(&[Buffer::readable(0, 1)]);
+    driver.notify();
+    assert_eq!(rounds.recv(), Ok(false));
+    let mut piece = [0; 4096];
+    while peer.read(&mut piece).is_ok() {}
+    assert_eq!(rounds.recv(), Ok(true), "it became writable");
+    worker.stop();
+    assert!(rounds.try_recv().is_err(), "reading it made no other round");
+}
