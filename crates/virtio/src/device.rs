@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::memory::Memory;
 use crate::queue::{Ring, RingPosition};
-use crate::{block, console, pmem, rng, vsock};
+use crate::{block, console, net, pmem, rng, vsock};
 
 /// Feature bits that belong to the queue and the transport, not to a device (virtio 1.2 section 6).
 pub mod feature {
@@ -88,6 +88,8 @@ pub enum DeviceState {
     Pmem(pmem::PmemState),
     /// See [`block::BlockState`].
     Block(block::BlockState),
+    /// See [`net::NetState`].
+    Net(net::NetState),
     /// See [`rng::RngState`].
     Rng(rng::RngState),
     /// See [`vsock::VsockState`].

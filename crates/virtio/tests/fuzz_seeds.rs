@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cenote_virtio::block::fuzz::requests;
 use cenote_virtio::console::fuzz::chains;
+use cenote_virtio::net::fuzz::frames;
 use cenote_virtio::pmem;
 use cenote_virtio::queue::fuzz::rings;
 use cenote_virtio::vsock::fuzz::packets;
@@ -43,6 +44,11 @@ fn console_seeds() {
 #[test]
 fn pmem_seeds() {
     replay("pmem_requests", pmem::fuzz::requests);
+}
+
+#[test]
+fn net_seeds() {
+    replay("net_frames", frames);
 }
 
 #[test]
@@ -96,6 +102,16 @@ proptest! {
     fn any_chain(data in prop::collection::vec(any::<u8>(), 0..600)) {
         chains(&data);
         pmem::fuzz::requests(&data);
+    }
+
+    #[test]
+    fn likely_frames(data in "([bt][hdwxoHDWXO0-9L]{1,6}[.]|[sr][0-9L]|p0000|[gmep])*") {
+        frames(data.as_bytes());
+    }
+
+    #[test]
+    fn any_frames(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        frames(&data);
     }
 
     #[test]

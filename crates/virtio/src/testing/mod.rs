@@ -324,6 +324,11 @@ impl Driver {
         self.set_available(self.next_avail.wrapping_add(1));
     }
 
+    /// Forgets all descriptors and indices, as a driver does that resets the device. What is in memory stays.
+    pub fn start_anew(&mut self) {
+        (self.next_descriptor, self.next_avail, self.next_used) = (0, 0, 0);
+    }
+
     /// How many chains were offered so far, modulo 2^16.
     pub fn offered(&self) -> u16 {
         self.next_avail
