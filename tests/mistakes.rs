@@ -20,7 +20,7 @@ fn without_a_machine_started() {
         &["run", "--pid=host", "busybox"],
         &["--pid is not supported", "kernel of its own"],
     );
-    refused(&["run", "-m", "1m", "busybox"], &["--memory", "64.0 MiB"]);
+    refused(&["run", "-m", "1m", "busybox"], &["--memory", "96.0 MiB"]);
     refused(
         &["run", "--network", "none", "-p", "1:1", "busybox"],
         &["--network none"],

@@ -3,6 +3,7 @@
 //! A test boots real virtual machines, which takes seconds of emulation each. So a session looks at many things in one
 //! sandbox where they do not disturb each other.
 
+mod crashes;
 mod exec;
 mod fixture;
 mod images;

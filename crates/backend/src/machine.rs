@@ -64,9 +64,11 @@ pub struct Network {
 /// Why a machine is no longer running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
-    /// The guest powered off or was reset, or [`Vm::kill`] was called.
+    /// The guest powered off, or [`Vm::kill`] was called.
     Off,
-    /// The monitor itself failed; the text is the last that it said.
+    /// The guest asked for a reset, or had to be reset by a triple fault: kernels do both when they cannot go on.
+    Reset,
+    /// The machine cannot go on, or what runs it failed; the text says why.
     Failed(String),
 }
 

@@ -3,7 +3,7 @@
 
 use cenote_protocol::{Capabilities, OUTER, ProcessSpec, WindowSize};
 use cenote_sandbox::Spec;
-use cenote_sandbox::spec::{Accel, Image, Nested, Network, Resources, Tmpfs, Vmm};
+use cenote_sandbox::spec::{self, Accel, Image, Nested, Network, Resources, Tmpfs, Vmm};
 use oci_spec::image::{Config, ImageConfiguration};
 
 use crate::flags::entrypoint::Entrypoint;
@@ -15,7 +15,7 @@ use crate::flags::size::Size;
 use crate::verbs::container::{self, ContainerFlags};
 
 /// Less than this a guest kernel does not boot in.
-const MIN_MEMORY: Size = Size(64 << 20);
+const MIN_MEMORY: Size = Size(spec::MIN_MEMORY);
 
 /// Less than this the writable layer's file system does not fit in.
 const MIN_DISK: Size = Size(16 << 20);

@@ -234,7 +234,7 @@ impl Build<'_> {
     fn publish(&self, inputs: &Inputs, vmlinux: &Path) -> Result<Kernel, Error> {
         let version = inputs.name();
         let bytes = fs::read(vmlinux).map_err(store::Error::io(vmlinux))?;
-        vmlinux::check(&bytes).map_err(|source| Error::Kernel {
+        vmlinux::check(bytes.as_slice()).map_err(|source| Error::Kernel {
             version: version.clone(),
             source,
         })?;

@@ -207,7 +207,7 @@ fn kernel(version: &str, image: &Path, package: &str, into: &Path) -> Result<Str
         version: version.to_owned(),
         source,
     })?;
-    vmlinux::check(&kernel).map_err(|source| Error::Kernel {
+    vmlinux::check(kernel.as_slice()).map_err(|source| Error::Kernel {
         version: version.to_owned(),
         source,
     })?;

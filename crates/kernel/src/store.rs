@@ -5,9 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cenote_debian::{Lock, version};
+use object::read::ReadCache;
 use serde::{Deserialize, Serialize};
 
 use crate::module::Group;
+use crate::vmlinux;
 
 pub(crate) const RECORD: &str = "kernel.json";
 pub(crate) const VMLINUX: &str = "vmlinux";
@@ -31,6 +33,16 @@ pub enum Error {
         "the guest kernel {0} is lent by the level above this machine and cannot be removed here"
     )]
     Lent(String),
+    /// What is there is no kernel that can be started.
+    #[error(
+        "the guest kernel {version} cannot be started: {source}; remove it (`cenote kernel rm {version}`) and install it again"
+    )]
+    Unusable {
+        /// The kernel.
+        version: String,
+        /// What is wrong with it.
+        source: vmlinux::Error,
+    },
     /// A record cannot be read.
     #[error("{} is damaged; remove its folder and run `cenote kernel install`", path.display())]
     Record {
@@ -87,6 +99,20 @@ pub struct Built {
     pub compiler: String,
     /// When, in seconds since 1970.
     pub at: u64,
+}
+
+impl Kernel {
+    /// Looks at the file that will be started: a damaged one would say nothing at all.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] and [`Error::Io`].
+    pub fn check(&self) -> Result<(), Error> {
+        let file = fs::File::open(&self.vmlinux).map_err(Error::io(&self.vmlinux))?;
+        vmlinux::check(&ReadCache::new(file)).map_err(|source| Error::Unusable {
+            version: self.version.clone(),
+            source,
+        })
+    }
 }
 
 /// A module of an installed kernel, decompressed.

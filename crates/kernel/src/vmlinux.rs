@@ -2,6 +2,7 @@
 
 use object::LittleEndian;
 use object::elf::{EM_X86_64, FileHeader64, NoteType};
+use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader};
 
 /// The ELF note that names the 32-bit entry point of the PVH boot protocol (owner `Xen`).
@@ -22,7 +23,7 @@ pub enum Error {
 }
 
 /// Checks `kernel`; says nothing about whether it will boot.
-pub(crate) fn check(kernel: &[u8]) -> Result<(), Error> {
+pub(crate) fn check<'data>(kernel: impl ReadRef<'data>) -> Result<(), Error> {
     let header = FileHeader64::<LittleEndian>::parse(kernel).map_err(Error::Elf)?;
     let endian = header.endian().map_err(Error::Elf)?;
     if header.e_machine(endian) != EM_X86_64 {

@@ -9,11 +9,14 @@ use std::thread::{self, JoinHandle};
 /// When the file reaches this length it is begun anew; the one before is kept. A guest can print without end.
 const MAX_LENGTH: u64 = 1 << 20;
 
-/// So many of the last lines explain a failure.
+/// So many lines explain a failure: the last ones, or those from where a panic begins.
 const QUOTED_LINES: usize = 12;
 
-/// At most so many bytes are looked at for them.
-const QUOTED_BYTES: usize = 4096;
+/// At most so many bytes are looked at for them: a kernel says a page or two about a panic.
+const QUOTED_BYTES: usize = 16 << 10;
+
+/// How a kernel begins to say why it cannot go on.
+const PANIC: &str = "Kernel panic - not syncing: ";
 
 /// A console being recorded.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ fn copy(mut source: File, file: &mut File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Printable text only: what a guest prints must not steer the terminal of whoever reads the error.
+/// The lines that say most. Printable text only: what a guest prints must not steer the terminal of whoever reads the error.
 fn last_lines(recorded: &[u8]) -> String {
     let end = &recorded[recorded.len().saturating_sub(QUOTED_BYTES)..];
     let text = String::from_utf8_lossy(end);
@@ -87,7 +90,17 @@ fn last_lines(recorded: &[u8]) -> String {
         })
         .filter(|line| !line.trim().is_empty())
         .collect();
-    lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n")
+    let last = lines.len().saturating_sub(QUOTED_LINES);
+    let panic = lines.iter().position(|line| line.contains(PANIC));
+    let from = panic.unwrap_or(last).min(last);
+    let quoted = lines.iter().skip(from).take(QUOTED_LINES).cloned();
+    quoted.collect::<Vec<_>>().join("\n")
+}
+
+/// What a kernel's panic is about, if there is one among these lines.
+pub(crate) fn panic(lines: &str) -> Option<&str> {
+    let (_, about) = lines.lines().find_map(|line| line.split_once(PANIC))?;
+    Some(about.trim())
 }
 
 /// The end of an error message that shows the console's last lines, if there are any.

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
-use super::{Console, MAX_LENGTH, QUOTED_LINES, last_lines, quote};
+use super::{Console, MAX_LENGTH, QUOTED_LINES, last_lines, panic, quote};
 
 #[test]
 fn the_last_lines_are_quoted() {
@@ -49,4 +49,23 @@ fn a_flood_stays_within_the_limit() {
         .map(|file| file.unwrap().metadata().unwrap().len())
         .sum();
     assert!(kept <= 2 * MAX_LENGTH + 4096, "{kept}");
+}
+
+#[test]
+fn a_panic_is_found_among_other_lines() {
+    let lines = "sysrq: Trigger a crash\n[    5.1] Kernel panic - not syncing: sysrq triggered crash\n\
+                 [    5.2] ---[ end Kernel panic - not syncing: sysrq triggered crash ]---";
+    assert_eq!(panic(lines), Some("sysrq triggered crash"));
+    assert_eq!(panic("all is well"), None);
+}
+
+#[test]
+fn a_long_story_is_quoted_from_the_panic_on() {
+    let mut said = b"before\n[    5.1] Kernel panic - not syncing: no more\n".to_vec();
+    for register in 0..100 {
+        writeln!(said, "R{register}").unwrap();
+    }
+    let quoted = last_lines(&said);
+    assert_eq!(panic(&quoted), Some("no more"));
+    assert_eq!(quoted.lines().count(), QUOTED_LINES);
 }

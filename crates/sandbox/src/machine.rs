@@ -20,7 +20,7 @@ use crate::disk;
 use crate::host::Host;
 use crate::nesting;
 use crate::sandbox::Sandbox;
-use crate::spec::{self, Network, Spec};
+use crate::spec::{self, MIN_MEMORY, Network, Spec};
 
 /// The agent, built with this library.
 pub(crate) const AGENT: &[u8] = include_bytes!(env!("CENOTE_GUEST"));
@@ -30,9 +30,6 @@ const SHM_BYTES: u64 = 64 << 20;
 
 /// The guest's kernel keeps 64 bytes about each 4 KiB that it maps: 1/64 of an image's length in guest RAM.
 const PAGE_STRUCTURES: u64 = 64;
-
-/// What the kernel and the agent need beside the image's page structures to come up at all.
-const SMALLEST_GUEST: u64 = 96 << 20;
 
 /// Why a machine could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +102,7 @@ pub(crate) struct Held {
 pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error> {
     let spec = sandbox.spec();
     let kernel = host.kernel(spec.kernel.as_deref())?;
+    kernel.check()?;
     let (image, lease) = leased(sandbox, &spec.image)?;
     let mut leases = vec![lease];
     let mut pmem = vec![image.meta];
@@ -204,7 +202,7 @@ fn check_memory(spec: &Spec, pmem: &[Pmem]) -> Result<(), Error> {
     });
     let image = lengths.sum::<Result<u64, Error>>()?;
     let tax = image / PAGE_STRUCTURES;
-    let least = SMALLEST_GUEST + tax;
+    let least = MIN_MEMORY + tax;
     if spec.resources.memory >= least {
         return Ok(());
     }

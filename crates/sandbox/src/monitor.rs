@@ -62,9 +62,9 @@ pub enum Error {
     #[error(transparent)]
     Qemu(#[from] cenote_backend::qemu::Error),
     /// The machine stopped before the container ran.
-    #[error("the machine stopped before its agent called: {reason}{}", console::quote(.console))]
+    #[error("the machine ended before its container ran: {reason}{}", console::quote(.console))]
     NoAgent {
-        /// What is known.
+        /// Why it ended.
         reason: String,
         /// The console's last lines.
         console: String,
@@ -87,8 +87,10 @@ pub enum Error {
     #[error(transparent)]
     Process(#[from] session::Error),
     /// The machine ended under the running container.
-    #[error("the guest ended before its container did{}", console::quote(.console))]
+    #[error("the machine ended before its container did: {reason}{}", console::quote(.console))]
     Lost {
+        /// Why it ended.
+        reason: String,
         /// The console's last lines.
         console: String,
     },
@@ -238,9 +240,7 @@ fn supervise(
     watch.router.ended();
     timing.exited = Some(Instant::now());
     let code = ended.map_err(|error| match error {
-        session::Error::Ended | session::Error::Frame(_) => Error::Lost {
-            console: watch.last_lines(),
-        },
+        session::Error::Ended | session::Error::Frame(_) => watch.lost(),
         other => other.into(),
     })?;
     if !sandbox.spec().remove_on_exit {

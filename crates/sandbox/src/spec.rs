@@ -63,6 +63,9 @@ pub struct Image {
     pub id: String,
 }
 
+/// What a guest's kernel and agent need beside the image's page structures to come up at all, in bytes.
+pub const MIN_MEMORY: u64 = 96 << 20;
+
 /// What of the host a VM gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {

@@ -11,7 +11,7 @@ use cenote_backend::{Stopped, Vm};
 use cenote_protocol::BootPlan;
 
 use crate::boot::{self, Agent, Door};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::control::{Halt, Router};
 use crate::monitor::Error;
 use crate::sandbox::Sandbox;
@@ -112,16 +112,32 @@ impl Watch {
             };
         }
         let overdue = self.overdue.load(Ordering::Relaxed);
+        let (reason, console) = self.post_mortem();
+        match overdue {
+            true => Error::TooSlow { console },
+            false => Error::NoAgent { reason, console },
+        }
+    }
+
+    /// The machine is gone, and the container with it.
+    pub fn lost(&self) -> Error {
+        let (reason, console) = self.post_mortem();
+        Error::Lost { reason, console }
+    }
+
+    /// Why the machine ended, and its console's last lines. What the guest's kernel said itself says most.
+    fn post_mortem(&self) -> (String, String) {
         let stopped = self.stop();
         let console = self.console.tail();
-        match stopped {
-            _ if overdue => Error::TooSlow { console },
-            Stopped::Failed(reason) => Error::NoAgent { reason, console },
-            Stopped::Off => Error::NoAgent {
-                reason: source.to_string(),
-                console,
-            },
-        }
+        let reason = match (console::panic(&console), stopped) {
+            (Some(panic), _) => format!("the guest's kernel panicked: {panic}"),
+            (None, Stopped::Failed(reason)) => reason,
+            (None, Stopped::Reset) => {
+                "the guest reset itself, or had to be reset by a triple fault".to_owned()
+            }
+            (None, Stopped::Off) => "the guest powered off".to_owned(),
+        };
+        (reason, console)
     }
 
     /// The console's end, for an error that comes while the machine runs.

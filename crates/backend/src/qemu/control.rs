@@ -1,7 +1,8 @@
 //! QEMU's control connection: its machine protocol (QMP) over an inherited socket, as far as it is needed here.
 //!
-//! One JSON object a line in both directions. QEMU greets, and takes commands once `qmp_capabilities` has been one. Each
-//! gets one answer, `return` or `error`; events, which may come in between, are passed over.
+//! One JSON object a line in both directions. QEMU greets, and takes commands once `qmp_capabilities` has been one, which
+//! is sent ahead. Each gets one answer, `return` or `error`. Events may come in between; the one that is of interest is
+//! the last, which says why the machine ended.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -28,15 +29,23 @@ pub(super) struct Control {
 #[derive(Debug)]
 struct Stream {
     reader: BufReader<UnixStream>,
+    /// Whether the greeting and the answer to the first command have been read.
     greeted: bool,
 }
 
-/// What of an answer counts.
+/// What of a line counts.
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct Line {
     #[serde(rename = "return")]
     done: Option<serde_json::Value>,
     error: Option<Refusal>,
+    event: Option<String>,
+    data: Option<Event>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Event {
+    reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,9 +55,10 @@ struct Refusal {
 
 impl Control {
     /// The connection behind `stream`, of which QEMU has the other end.
-    pub fn new(stream: UnixStream) -> io::Result<Self> {
+    pub fn new(mut stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(&request("qmp_capabilities"))?;
         Ok(Self {
             stream: Mutex::new(Stream {
                 reader: BufReader::new(stream),
@@ -60,23 +70,44 @@ impl Control {
     /// Has QEMU carry out a command without arguments.
     pub fn execute(&self, command: &str) -> io::Result<()> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        if !stream.greeted {
-            stream.line()?;
-            stream.command("qmp_capabilities")?;
-            stream.greeted = true;
-        }
-        stream.command(command)
+        stream.greet()?;
+        stream.reader.get_mut().write_all(&request(command))?;
+        stream.answer()
+    }
+
+    /// Whether the machine ended because its guest was reset. Call it when QEMU has ended: what it said is read to the
+    /// end.
+    pub fn was_reset(&self) -> bool {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = (0..MAX_EVENTS).map_while(|_| stream.line().ok());
+        let reasons = lines
+            .filter(|line| line.event.as_deref() == Some("SHUTDOWN"))
+            .filter_map(|line| line.data?.reason);
+        reasons
+            .last()
+            .is_some_and(|reason| ["guest-reset", "guest-panic"].contains(&&*reason))
     }
 }
 
+fn request(command: &str) -> Vec<u8> {
+    format!("{{\"execute\":\"{command}\"}}\n").into_bytes()
+}
+
 impl Stream {
-    fn command(&mut self, command: &str) -> io::Result<()> {
-        let request = format!("{{\"execute\":\"{command}\"}}\n");
-        self.reader.get_mut().write_all(request.as_bytes())?;
+    fn greet(&mut self) -> io::Result<()> {
+        if !self.greeted {
+            self.line()?;
+            self.answer()?;
+            self.greeted = true;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self) -> io::Result<()> {
         for _ in 0..MAX_EVENTS {
             match self.line()? {
-                Answer { done: Some(_), .. } => return Ok(()),
-                Answer {
+                Line { done: Some(_), .. } => return Ok(()),
+                Line {
                     error: Some(refusal),
                     ..
                 } => return Err(io::Error::other(refusal.desc)),
@@ -86,7 +117,7 @@ impl Stream {
         Err(io::Error::other("QEMU sends events and no answer"))
     }
 
-    fn line(&mut self) -> io::Result<Answer> {
+    fn line(&mut self) -> io::Result<Line> {
         let mut line = String::new();
         let mut limited = self.reader.by_ref().take(MAX_LINE);
         if limited.read_line(&mut line)? == 0 {

@@ -65,3 +65,29 @@ fn an_end_a_line_without_end_and_what_is_no_json_are_failures() {
     // It may have been written whole before the end came.
     let _ = flood.join().unwrap();
 }
+
+#[test]
+fn the_last_event_tells_a_reset_from_an_ordinary_end() {
+    for (said, reset) in [
+        ("", false),
+        (
+            r#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}"#,
+            false,
+        ),
+        (
+            r#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}"#,
+            true,
+        ),
+        (r#"{"event": "SHUTDOWN", "data": {}}"#, false),
+        (
+            r#"{"event": "RESET", "data": {"reason": "guest-reset"}}"#,
+            false,
+        ),
+    ] {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let control = Control::new(ours).unwrap();
+        writeln!(theirs, "{{\"QMP\": {{}}}}\n{{\"return\": {{}}}}\n{said}").unwrap();
+        drop(theirs);
+        assert_eq!(control.was_reset(), reset, "{said}");
+    }
+}

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cenote_virtio::vhost_user;
 use cenote_virtio::vsock::{Vsock, VsockSpec};
@@ -30,6 +30,7 @@ pub(super) struct Process {
     log: File,
     control: Control,
     vsock: Mutex<vhost_user::Handle>,
+    end: OnceLock<Stopped>,
 }
 
 impl Process {
@@ -85,7 +86,24 @@ impl Process {
             log: machine.log,
             control: Control::new(control)?,
             vsock: Mutex::new(vsock),
+            end: OnceLock::new(),
         })
+    }
+
+    /// Looks at how QEMU has ended.
+    fn reap(&self) -> Stopped {
+        let status = lock(&self.child).as_mut().map(Child::wait);
+        // The device notices that its driver is gone, and hangs up on whoever still waits for the guest.
+        if let Err(error) = lock(&self.vsock).wait() {
+            tracing::warn!(%error, "vsock");
+        }
+        match status {
+            Some(Ok(status)) if status.code().is_some_and(|code| code != 0) => {
+                Stopped::Failed(self.last_words())
+            }
+            _ if self.control.was_reset() => Stopped::Reset,
+            _ => Stopped::Off,
+        }
     }
 
     fn last_words(&self) -> String {
@@ -113,17 +131,7 @@ impl Vm for Process {
             rustix::process::waitid(id.clone(), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
         {
         }
-        let status = lock(&self.child).as_mut().map(Child::wait);
-        // The device notices that its driver is gone, and hangs up on whoever still waits for the guest.
-        if let Err(error) = lock(&self.vsock).wait() {
-            tracing::warn!(%error, "vsock");
-        }
-        match status {
-            Some(Ok(status)) if status.code().is_some_and(|code| code != 0) => {
-                Stopped::Failed(self.last_words())
-            }
-            _ => Stopped::Off,
-        }
+        self.end.get_or_init(|| self.reap()).clone()
     }
 
     fn kill(&self) {
