@@ -126,3 +126,7 @@ impl Package {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tree_test.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+use std::fs;
+
+use cenote_debian::{Lock, Source};
+
+use super::{Log, Package, Toolchain};
+use crate::build::{Error, File, Progress};
+use toolchain::{Tools, source, vmlinux};
+
+#[path = "../../../debian/tests/repository/package.rs"]
+mod package;
+#[path = "../../tests/toolchain/mod.rs"]
+mod toolchain;
+
+struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: &str) {}
+    fn step(&self, _: &str) {}
+}
+
+/// Unpacks a source with `patches`; gives the Makefile's text, `None` if there is no tree.
+fn unpack(patches: &[File]) -> (Result<(), Error>, Option<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = folder.path().join("tools");
+    fs::create_dir(&tools).unwrap();
+    let path = Tools::new(&tools, &vmlinux()).path();
+    let toolchain = Toolchain::find(&path, true).unwrap();
+    let files = Source::Files(vec![source(folder.path(), "7.3.4-1~bpo13+1")]);
+    let lock = Lock::take(&folder.path().join("work")).unwrap();
+    let package = Package::find(&files, lock.temporary().unwrap()).unwrap();
+    assert_eq!(package.id(), "linux-source-7.3=7.3.4-1~bpo13+1");
+    let log = folder.path().join("log");
+    let mut log = Log::new(&log, &lock).unwrap();
+    let (tree, scratch) = (lock.folder().join("source"), lock.temporary().unwrap());
+    let outcome = package.unpack(
+        &tree,
+        patches,
+        scratch.path(),
+        (&toolchain, &mut log),
+        &Silent,
+    );
+    let nothing: [&str; 0] = [];
+    assert_eq!(Tools { folder: &tools }.compiled(), nothing);
+    (outcome, fs::read_to_string(tree.join("Makefile")).ok())
+}
+
+fn patch(text: &'static str) -> File {
+    File {
+        name: "patches/0001-test.patch",
+        text,
+    }
+}
+
+#[test]
+fn patches_are_applied_in_order() {
+    let first = patch(
+        "--- a/Makefile\n+++ b/Makefile\n@@ -1,2 +1,2 @@\n-VERSION = 7\n+VERSION = 8\n PATCHLEVEL = 3\n",
+    );
+    let second = patch(
+        "--- a/Makefile\n+++ b/Makefile\n@@ -1,2 +1,2 @@\n-VERSION = 8\n+VERSION = 9\n PATCHLEVEL = 3\n",
+    );
+    let (outcome, text) = unpack(&[first, second]);
+    outcome.unwrap();
+    assert_eq!(text.unwrap(), "VERSION = 9\nPATCHLEVEL = 3\n");
+}
+
+#[test]
+fn a_patch_that_does_not_fit_leaves_no_tree() {
+    let (outcome, text) = unpack(&[patch(
+        "--- a/Makefile\n+++ b/Makefile\n@@ -1,2 +1,2 @@\n-VERSION = 6\n+VERSION = 8\n PATCHLEVEL = 3\n",
+    )]);
+    let error = outcome.unwrap_err();
+    assert!(
+        matches!(error, Error::Failed { what: "patch", .. }),
+        "{error}"
+    );
+    assert_eq!(text, None);
+}
