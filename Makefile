@@ -4,7 +4,7 @@
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help build demo test test-kvm lab lint install soak bench
+.PHONY: help build demo test test-kvm lab lint install soak judge bench
 
 help:
 	@sed -n 's/^\(# \)\(make [a-z-]*:.*\)/\2/p' Makefile
@@ -40,6 +40,10 @@ install:
 # make soak:    many lives and sudden deaths of sandboxes; takes a quarter of an hour or more
 soak:
 	@scripts/soak
+
+# make judge:   other programs' verdict on the file server: pjdfstest, fsx, stress-ng; takes half an hour
+judge:
+	@scripts/judge-shares
 
 # make bench:   the figures that the documents quote, each from a program in bench/
 bench:
