@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
@@ -32,6 +33,9 @@ pub struct Version {
     size: u64,
 }
 
+/// Clocks of file systems are as coarse as this: a change within this time of another may not show.
+const COARSE: Duration = Duration::from_millis(20);
+
 impl Version {
     fn of(status: &Statx) -> Version {
         Version {
@@ -39,6 +43,16 @@ impl Version {
             modified: (status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec),
             size: status.stx_size,
         }
+    }
+
+    /// Whether any later change will show.
+    fn settled(&self) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        u64::try_from(seconds)
+            .ok()
+            .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds)))
+            .and_then(|changed| SystemTime::now().duration_since(changed).ok())
+            .is_some_and(|age| age > COARSE)
     }
 }
 
@@ -131,7 +145,8 @@ impl Passthrough {
             .seen
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        seen.replace(now) == Some(now)
+        let before = std::mem::replace(&mut *seen, now.settled().then_some(now));
+        before == Some(now)
     }
 
     /// Closes a handle that did not reach the client.

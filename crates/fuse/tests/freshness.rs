@@ -1,0 +1,122 @@
+//! How soon a mounted client sees what changes on the host. These tests mount, which needs root.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cenote_fuse::device::Session;
+use cenote_fuse::passthrough::{Cache, Config, Passthrough};
+use cenote_fuse::server::Server;
+use cenote_fuse::testing::Share;
+
+struct Mounted {
+    share: Share,
+    point: tempfile::TempDir,
+    _session: Session,
+}
+
+fn mount(cache: Cache) -> Mounted {
+    let share = Share::new();
+    let point = tempfile::tempdir().unwrap();
+    let config = Config {
+        cache,
+        ..Config::default()
+    };
+    let server = Arc::new(Server::new(
+        Passthrough::new(&share.inside, config).unwrap(),
+    ));
+    let session = Session::mount(server, point.path(), 2)
+        .unwrap_or_else(|error| panic!("{error}: run this test as root"));
+    Mounted {
+        share,
+        point,
+        _session: session,
+    }
+}
+
+impl Mounted {
+    fn here(&self) -> PathBuf {
+        self.point.path().join("f")
+    }
+
+    fn on_host(&self) -> PathBuf {
+        self.share.inside.join("f")
+    }
+}
+
+/// Reads the file through an open one: no open tells the client to look again.
+fn read(file: &File) -> String {
+    let mut data = [0; 16];
+    let len = file.read_at(&mut data, 0).unwrap();
+    String::from_utf8_lossy(&data[..len]).into_owned()
+}
+
+#[test]
+fn without_a_cache_every_change_is_seen_at_once() {
+    let mounted = mount(Cache::Never);
+    assert!(!mounted.here().exists());
+    fs::write(mounted.on_host(), "first").unwrap();
+    let file = File::open(mounted.here()).unwrap();
+    assert_eq!(read(&file), "first");
+    fs::write(mounted.on_host(), "second!").unwrap();
+    assert_eq!(read(&file), "second!");
+    assert_eq!(fs::metadata(mounted.here()).unwrap().len(), 7);
+    fs::remove_file(mounted.on_host()).unwrap();
+    assert!(!mounted.here().exists());
+}
+
+#[test]
+fn data_are_never_cached_where_only_metadata_are() {
+    let mounted = mount(Cache::Metadata);
+    fs::write(mounted.on_host(), "first").unwrap();
+    let file = File::open(mounted.here()).unwrap();
+    assert_eq!(read(&file), "first");
+    fs::write(mounted.on_host(), "other").unwrap();
+    assert_eq!(read(&file), "other");
+}
+
+#[test]
+fn by_default_a_change_is_seen_when_the_file_is_opened() {
+    let mounted = mount(Cache::Auto);
+    for round in 0..20 {
+        let text = format!("round {round:2}");
+        fs::write(mounted.on_host(), &text).unwrap();
+        let file = File::open(mounted.here()).unwrap();
+        assert_eq!(read(&file), text);
+    }
+}
+
+#[test]
+fn by_default_a_new_file_is_found_at_once() {
+    let mounted = mount(Cache::Auto);
+    assert!(!mounted.here().exists());
+    fs::write(mounted.on_host(), "").unwrap();
+    assert!(mounted.here().exists());
+}
+
+#[test]
+fn by_default_a_change_is_seen_after_a_second_anyway() {
+    let mounted = mount(Cache::Auto);
+    fs::write(mounted.on_host(), "first").unwrap();
+    let file = File::open(mounted.here()).unwrap();
+    assert_eq!(read(&file), "first");
+    let begun = Instant::now();
+    fs::write(mounted.on_host(), "and more").unwrap();
+    while read(&file) != "and more" {
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(30), "a change is never seen");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn for_good_means_that_nobody_else_may_change_anything() {
+    let mounted = mount(Cache::Always);
+    fs::write(mounted.on_host(), "first").unwrap();
+    let file = File::open(mounted.here()).unwrap();
+    assert_eq!(read(&file), "first");
+    fs::write(mounted.on_host(), "other").unwrap();
+    assert_eq!(read(&File::open(mounted.here()).unwrap()), "first");
+}
