@@ -13,6 +13,7 @@ pub mod block;
 pub mod console;
 pub mod device;
 pub mod memory;
+pub mod mmio;
 pub mod net;
 pub mod pmem;
 pub mod queue;
