@@ -1,0 +1,119 @@
+//! A virtual CPU and the thread that runs it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+use crate::control::Seat;
+use crate::exit::{Crash, Exit};
+use crate::vm::Machine;
+
+/// What a vCPU does after an exit.
+enum Next {
+    Enter,
+    Ask,
+    End(Exit),
+}
+
+/// Starts the thread of CPU number `cpu`.
+pub fn start(cpu: u32, vcpu: VcpuFd, machine: Arc<Machine>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(format!("vcpu{cpu}"))
+        .spawn(move || Vcpu { cpu, vcpu, machine }.run())
+}
+
+struct Vcpu {
+    cpu: u32,
+    vcpu: VcpuFd,
+    machine: Arc<Machine>,
+}
+
+impl Vcpu {
+    fn run(mut self) {
+        let machine = Arc::clone(&self.machine);
+        let immediate_exit = &raw mut self.vcpu.get_kvm_run().immediate_exit;
+        let seat = Seat::take(&machine.control, immediate_exit);
+        while seat.may_run() {
+            match self.run_until_called() {
+                Next::End(exit) => machine.control.end(exit),
+                Next::Enter | Next::Ask => {}
+            }
+        }
+    }
+
+    fn run_until_called(&mut self) -> Next {
+        loop {
+            match self.enter() {
+                Next::Enter => {}
+                next => return next,
+            }
+        }
+    }
+
+    fn enter(&mut self) -> Next {
+        let exit = match self.vcpu.run() {
+            Ok(exit) => exit,
+            Err(error) => return self.refused(error.errno()),
+        };
+        match exit {
+            VcpuExit::MmioWrite(address, data) => {
+                self.machine.devices.write(address, data);
+                Next::Enter
+            }
+            // Registers are read without an exit; nothing else is there.
+            VcpuExit::MmioRead(_, data) => {
+                data.fill(0xff);
+                Next::Enter
+            }
+            VcpuExit::IoOut(port, data) => match self.machine.ports.write(port, data) {
+                Some(exit) => Next::End(exit),
+                None => Next::Enter,
+            },
+            VcpuExit::IoIn(port, data) => {
+                self.machine.ports.read(port, data);
+                Next::Enter
+            }
+            VcpuExit::Intr => Next::Ask,
+            VcpuExit::MemoryFault { .. } => self.fault(),
+            VcpuExit::Shutdown => self.crash(|cpu, rip| Crash::TripleFault { cpu, rip }),
+            VcpuExit::FailEntry(reason, _) => self.crash(|cpu, _| Crash::Entry { cpu, reason }),
+            VcpuExit::InternalError => {
+                // SAFETY: KVM fills this member of the union for this exit reason.
+                let suberror =
+                    unsafe { self.vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror };
+                self.crash(|cpu, rip| Crash::Internal { cpu, rip, suberror })
+            }
+            exit => {
+                let exit = format!("{exit:?}");
+                self.crash(|cpu, _| Crash::Unexpected { cpu, exit })
+            }
+        }
+    }
+
+    fn refused(&mut self, errno: i32) -> Next {
+        match errno {
+            libc::EINTR | libc::EAGAIN => {
+                self.vcpu.set_kvm_immediate_exit(0);
+                Next::Ask
+            }
+            libc::EFAULT => self.fault(),
+            errno => self.crash(|cpu, _| Crash::Run { cpu, errno }),
+        }
+    }
+
+    /// KVM could not get a page. A file that became shorter explains it and is mended; nothing else is.
+    fn fault(&mut self) -> Next {
+        if self.machine.memory.cover_shortened_files() {
+            Next::Enter
+        } else {
+            self.crash(|cpu, rip| Crash::Memory { cpu, rip })
+        }
+    }
+
+    fn crash(&self, crash: impl FnOnce(u32, u64) -> Crash) -> Next {
+        let rip = self.vcpu.get_regs().map_or(0, |registers| registers.rip);
+        Next::End(Exit::Crashed(crash(self.cpu, rip)))
+    }
+}
