@@ -11,6 +11,7 @@ fn cpio_lists_what_was_written() {
     archive.directory("lib");
     archive.file("lib/odd", b"12345");
     archive.file("empty", b"");
+    archive.device("null", (1, 3));
     let bytes = archive.finish();
     let mut cpio = Command::new("cpio")
         .args(["--list", "--verbose", "--quiet", "--numeric-uid-gid"])
@@ -36,7 +37,8 @@ fn cpio_lists_what_was_written() {
             ("-rwxr-xr-x", "7", "init"),
             ("drwxr-xr-x", "0", "lib"),
             ("-rw-r--r--", "5", "lib/odd"),
-            ("-rw-r--r--", "0", "empty")
+            ("-rw-r--r--", "0", "empty"),
+            ("crw-rw-rw-", "1,", "null")
         ]
     );
 }

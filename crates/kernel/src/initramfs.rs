@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! /init                     the agent
+//! /dev/null                 what the agent's runtime opens when there is no console yet
 //! /lib/modules/NN-name.ko   modules, uncompressed
 //! /modules                  their paths, one a line, in load order; `--` ends those needed to reach the host
 //! ```
@@ -21,7 +22,7 @@ use crate::module::Group;
 use crate::store::{Error, Kernel, Module, module_file};
 
 /// Changes whenever the layout does, so that no cached file of an older one is used.
-const LAYOUT: &[u8] = b"cenote initramfs 1";
+const LAYOUT: &[u8] = b"cenote initramfs 2";
 
 /// The initramfs of `kernel` with the agent `init` and the modules of `groups`: made once, then found again.
 ///
@@ -72,12 +73,14 @@ fn key(init: &[u8], modules: &[&Module]) -> String {
 fn build(init: &[u8], modules: &[&Module]) -> Result<Vec<u8>, Error> {
     let mut archive = Cpio::default();
     archive.program("init", init);
+    archive.directory("dev");
+    archive.device("dev/null", (1, 3));
     archive.directory("lib");
     archive.directory("lib/modules");
     let mut list = String::new();
     let mut reached_host = false;
     for (place, module) in modules.iter().enumerate() {
-        if module.group != Group::Vsock && !reached_host {
+        if !module.group.reaches_host() && !reached_host {
             list += "--\n";
             reached_host = true;
         }

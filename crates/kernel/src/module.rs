@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
+    /// To find devices on virtio-mmio, where they are instead of on PCI.
+    Mmio,
     /// To reach the host.
     Vsock,
     /// To mount the container's image.
@@ -31,7 +33,8 @@ pub enum Group {
 
 impl Group {
     /// Every group, in load order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::Mmio,
         Self::Vsock,
         Self::Root,
         Self::Network,
@@ -39,9 +42,15 @@ impl Group {
         Self::Nested,
     ];
 
+    /// Whether the agent needs the group to call the host, before all others.
+    pub(crate) fn reaches_host(self) -> bool {
+        matches!(self, Self::Mmio | Self::Vsock)
+    }
+
     /// The modules that the group asks for; their dependencies come along.
     pub(crate) fn modules(self) -> &'static [&'static str] {
         match self {
+            Self::Mmio => &["virtio_mmio"],
             Self::Vsock => &["vmw_vsock_virtio_transport"],
             Self::Root => &["virtio_pmem", "nd_pmem", "erofs", "overlay"],
             Self::Network => &["virtio_net"],
