@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+/// The context identifier of every guest: each has a vsock device of its own, so none can meet another's.
+pub const GUEST_CID: u64 = 3;
+
 /// Everything that a backend needs to start one virtual machine.
 ///
 /// A device exists only when the description names it.
@@ -59,6 +62,8 @@ pub struct Network {
     pub stream: OwnedFd,
     /// The card's hardware address.
     pub mac: [u8; 6],
+    /// The largest packet in bytes, without the Ethernet header.
+    pub mtu: u16,
 }
 
 /// Why a machine is no longer running.

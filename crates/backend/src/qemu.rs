@@ -16,9 +16,6 @@ use process::Process;
 
 pub use arguments::Accel;
 
-/// The context identifier of every guest: each has a vsock device of its own, so none can meet another's.
-pub const GUEST_CID: u64 = 3;
-
 /// Why QEMU could not start a machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use cenote_backend::Backend;
 use cenote_backend::kvm::probe::{Probe, probe};
 use cenote_backend::qemu::{self, Qemu};
 use cenote_debian::tool::{Error as ToolError, Kind, Tool, Tools};
@@ -19,11 +20,9 @@ pub enum Error {
     /// A kernel.
     #[error(transparent)]
     Kernel(#[from] cenote_kernel::Error),
-    /// The in-process monitor was asked for.
-    #[error(
-        "--vmm kvm: this version has no in-process monitor yet; leave --vmm out or use --vmm qemu"
-    )]
-    NoKvmMonitor,
+    /// KVM was asked for and does not work.
+    #[error("--vmm kvm: {0}; leave --vmm out or use --vmm qemu")]
+    NoKvm(Probe),
 }
 
 /// The host's side of every sandbox of one data folder.
@@ -60,21 +59,23 @@ impl Host {
         Ok(self.tools.find(Kind::Passt)?)
     }
 
-    /// QEMU as `spec` wants it.
+    /// What runs the machine of `spec`: KVM where it works, unless QEMU or one of its ways is asked for.
     ///
     /// # Errors
-    /// [`Error::Tool`] when there is none, [`Error::NoKvmMonitor`] when it is not wanted.
-    pub fn qemu(&self, spec: &Spec) -> Result<Qemu, Error> {
-        if spec.vmm == Vmm::Kvm {
-            return Err(Error::NoKvmMonitor);
+    /// [`Error::NoKvm`] when KVM is asked for and does not work, [`Error::Tool`] when there is no QEMU.
+    pub fn backend(&self, spec: &Spec) -> Result<Backend, Error> {
+        match (spec.vmm, spec.accel) {
+            (Vmm::Kvm, _) if !self.kvm().is_usable() => Err(Error::NoKvm(self.kvm().clone())),
+            (Vmm::Kvm, _) => Ok(Backend::Kvm),
+            (Vmm::Auto, Accel::Auto) if self.kvm().is_usable() => Ok(Backend::Kvm),
+            (Vmm::Auto | Vmm::Qemu, accel) => Ok(Backend::Qemu(Box::new(Qemu {
+                command: self.tools.find(Kind::Qemu)?.command(),
+                accel: self.accel(accel),
+            }))),
         }
-        Ok(Qemu {
-            command: self.tools.find(Kind::Qemu)?.command(),
-            accel: self.accel(spec.accel),
-        })
     }
 
-    /// Who executes a guest's instructions when `wanted` is wanted.
+    /// Who executes a guest's instructions under QEMU when `wanted` is wanted.
     pub fn accel(&self, wanted: Accel) -> qemu::Accel {
         match wanted {
             Accel::Kvm => qemu::Accel::Kvm,

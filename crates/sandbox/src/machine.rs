@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cenote_backend::machine::Network as Card;
-use cenote_backend::{Disk, Machine, Pmem};
+use cenote_backend::{Backend, Disk, Machine, Pmem};
 use cenote_image::{Image, Lease};
 use cenote_kernel::Group;
 use cenote_net::{GuestSettings, NetworkSpec};
@@ -98,8 +98,12 @@ pub(crate) struct Held {
     _network: Option<cenote_net::Network>,
 }
 
-/// Puts the machine of `sandbox` together.
-pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error> {
+/// Puts the machine of `sandbox` together, for `backend` to start.
+pub(crate) fn assemble(
+    sandbox: &Sandbox,
+    host: &Host,
+    backend: &Backend,
+) -> Result<Assembly, Error> {
     let spec = sandbox.spec();
     let kernel = host.kernel(spec.kernel.as_deref())?;
     kernel.check()?;
@@ -140,7 +144,12 @@ pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error
         initramfs: cenote_kernel::initramfs(
             &kernel,
             AGENT,
-            &groups(card.is_some(), disk.is_some(), spec.nested.is_some()),
+            &groups(
+                backend.has_mmio(),
+                card.is_some(),
+                disk.is_some(),
+                spec.nested.is_some(),
+            ),
         )?,
         command_line: kernel.command_line(),
         kernel: kernel.vmlinux,
@@ -165,8 +174,9 @@ pub(crate) fn assemble(sandbox: &Sandbox, host: &Host) -> Result<Assembly, Error
 }
 
 /// The modules that this machine uses.
-pub(crate) fn groups(network: bool, disk: bool, nested: bool) -> Vec<Group> {
+pub(crate) fn groups(mmio: bool, network: bool, disk: bool, nested: bool) -> Vec<Group> {
     let mut groups = vec![Group::Vsock, Group::Root];
+    groups.extend(mmio.then_some(Group::Mmio));
     groups.extend(network.then_some(Group::Network));
     groups.extend(disk.then_some(Group::Disk));
     groups.extend(nested.then_some(Group::Nested));
@@ -243,8 +253,8 @@ fn network(sandbox: &Sandbox, host: &Host) -> Result<Option<(cenote_net::Network
     };
     let (network, stream) =
         cenote_net::start(&host.passt()?.command(), &spec, &sandbox.file("passt.log"))?;
-    let mac = network.settings().mac;
-    Ok(Some((network, Card { stream, mac })))
+    let GuestSettings { mac, mtu, .. } = *network.settings();
+    Ok(Some((network, Card { stream, mac, mtu })))
 }
 
 /// The writable layer's disk. One that is there already holds what the container wrote when it ran before.

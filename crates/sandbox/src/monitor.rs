@@ -58,9 +58,9 @@ pub enum Error {
     /// The machine could not be put together.
     #[error(transparent)]
     Assemble(#[from] machine::Error),
-    /// QEMU could not be started.
+    /// The machine could not be started.
     #[error(transparent)]
-    Qemu(#[from] cenote_backend::qemu::Error),
+    Start(#[from] cenote_backend::StartError),
     /// The machine stopped before the container ran.
     #[error("the machine ended before its container ran: {reason}{}", console::quote(.console))]
     NoAgent {
@@ -215,14 +215,14 @@ fn supervise(
     let streams = stdio.map(|stdio| Streams::lead(stdio, &router));
     sandbox.make_runtime()?;
     control::serve(&sandbox.control_socket(), router.clone())?;
-    let qemu = host.qemu(sandbox.spec())?;
-    let assembly = machine::assemble(sandbox, host)?;
+    let backend = host.backend(sandbox.spec())?;
+    let assembly = machine::assemble(sandbox, host, &backend)?;
     let door = Door::open(sandbox).map_err(|source| Error::Boot {
         source,
         console: String::new(),
     })?;
     let closer = door.closer()?;
-    let vm: Arc<dyn Vm> = Arc::from(qemu.start(assembly.machine)?);
+    let vm: Arc<dyn Vm> = Arc::from(backend.start(assembly.machine)?);
     timing.launched = Some(Instant::now());
     let console = Console::record(vm.console(), &sandbox.console_log())?;
     let watch = Watch::begin(vm, router, console, closer);

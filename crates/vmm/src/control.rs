@@ -72,8 +72,9 @@ impl Control {
         }
     }
 
-    /// Calls all vCPUs out of the guest, and returns when they are. Does nothing once the machine has ended.
-    pub fn pause(&self) {
+    /// Calls all vCPUs out of the guest, and returns when they are. Returns whether it is so: not once the machine has
+    /// ended.
+    pub fn pause(&self) -> bool {
         let mut state = self.lock();
         if state.wanted != Wanted::End {
             state.wanted = Wanted::Pause;
@@ -82,6 +83,7 @@ impl Control {
         while state.wanted == Wanted::Pause && state.parked < state.threads.len() {
             state = self.wait_for_change(state);
         }
+        state.wanted == Wanted::Pause
     }
 
     /// Ends the machine; the first reason given is the one that stays.

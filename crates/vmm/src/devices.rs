@@ -114,6 +114,11 @@ impl Devices {
         self.0.iter().for_each(|device| lock(device).pause());
     }
 
+    /// Tells all devices that the guest is gone: whoever waits for it waits no longer.
+    pub fn reset(&self) {
+        self.0.iter().for_each(|device| lock(device).reset());
+    }
+
     /// Lets all devices go on.
     pub fn resume(&self) -> Result<(), StartError> {
         self.0.iter().try_for_each(|device| lock(device).resume())

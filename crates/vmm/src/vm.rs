@@ -162,15 +162,20 @@ impl Vm {
     /// Blocks until the machine has ended. Any number of threads may wait.
     pub fn wait(&self) -> Exit {
         let exit = self.machine.control.wait();
-        // What the guest sent last is still taken from its rings, and nothing is after the return.
-        self.machine.devices.pause();
+        self.machine.devices.reset();
         exit
     }
 
     /// Calls all CPUs out of the guest, then stops all devices. Returns when nothing of the guest runs any more.
-    pub fn pause(&self) {
-        self.machine.control.pause();
+    ///
+    /// # Errors
+    /// When the machine has ended.
+    pub fn pause(&self) -> io::Result<()> {
+        if !self.machine.control.pause() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         self.machine.devices.pause();
+        Ok(())
     }
 
     /// Goes on after [`pause`](Self::pause).

@@ -16,8 +16,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::arguments::{PMEM_ALIGNMENT, Plan};
 use super::control::Control;
-use super::{Error, GUEST_CID, Qemu};
-use crate::machine::{Machine, Pmem, Stopped, Vm};
+use super::{Error, Qemu};
+use crate::machine::{GUEST_CID, Machine, Pmem, Stopped, Vm};
 
 /// At most so much of QEMU's own messages is kept for the error that names them.
 const LAST_WORDS: u64 = 4096;

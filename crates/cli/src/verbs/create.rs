@@ -81,7 +81,7 @@ fn make(
     }
     with_name(&Store::open(paths)?, flags, |name| {
         let spec = plan.spec(name, run.clone(), &image.config, &nested)?;
-        host.qemu(&spec)?;
+        host.backend(&spec)?;
         host.kernel(spec.kernel.as_deref())?;
         Ok(spec)
     })

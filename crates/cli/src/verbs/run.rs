@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cenote_backend::qemu::Accel;
 use cenote_sandbox::{Host, Paths, Timing};
 use clap::Args;
 
@@ -39,7 +38,7 @@ impl Run {
         let host = Host::new(&paths);
         let sandbox = create(&paths, &host, flags, &plan)?;
         let resolved = begun.elapsed();
-        if !flags.quiet && host.accel(sandbox.spec().accel) == Accel::Tcg {
+        if !flags.quiet && host.backend(sandbox.spec())?.is_emulated() {
             announce(
                 "the machine is emulated, which is slow; `cenote doctor` tells what would make it faster",
             );

@@ -74,7 +74,7 @@ fn entries(paths: &Paths, host: &Host, kernel: &Kernel) -> Result<Vec<Entry>, Er
     // Machines with a network and a disk are the usual ones; for others the level below makes its own.
     let mut initramfs = Vec::new();
     for nested in [false, true] {
-        let path = cenote_kernel::initramfs(kernel, AGENT, &groups(true, true, nested))?;
+        let path = cenote_kernel::initramfs(kernel, AGENT, &groups(true, true, true, nested))?;
         if !initramfs.contains(&path) {
             initramfs.push(path);
         }

@@ -285,7 +285,8 @@ impl Transport {
         Ok(())
     }
 
-    fn reset(&mut self) {
+    /// Forgets the driver, as when it resets the device: the guest is gone.
+    pub fn reset(&mut self) {
         self.stop();
         self.device.reset();
         self.features = 0;
