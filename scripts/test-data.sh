@@ -17,7 +17,7 @@ step() {
 want_test_packages() {
     YES=1
     want_packages $build_packages $run_packages $(toolchain_packages) \
-        passt iproute2 gpg zstd xz-utils patch cpio attr libcap2-bin jq openssl skopeo umoci mmdebstrap
+        acpica-tools passt iproute2 gpg zstd xz-utils patch cpio attr libcap2-bin jq openssl skopeo umoci mmdebstrap
     # The registry is a program for the tests here, not a service of this host.
     if [ -n "$(missing docker-registry)" ]; then
         policy=/usr/sbin/policy-rc.d

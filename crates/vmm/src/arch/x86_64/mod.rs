@@ -94,7 +94,12 @@ pub fn load(
     let ram = memory.ram();
     registers::write_tables(ram)?;
     let slots: Vec<_> = slots.collect();
-    let tables = acpi::tables(cpus, &slots, layout::ACPI.start);
+    let machine = acpi::Description {
+        cpus,
+        virtio: &slots,
+        generation: None,
+    };
+    let tables = acpi::tables(&machine, layout::ACPI.start);
     ram.write_slice(&tables, GuestAddress(layout::ACPI.start))?;
     Ok(boot::load(ram, boot)?)
 }
