@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use kvm_bindings::KVM_INTERNAL_ERROR_DELIVERY_EV;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use crate::control::Seat;
@@ -79,12 +80,7 @@ impl Vcpu {
             VcpuExit::MemoryFault { .. } => self.fault(),
             VcpuExit::Shutdown => self.crash(|cpu, rip| Crash::TripleFault { cpu, rip }),
             VcpuExit::FailEntry(reason, _) => self.crash(|cpu, _| Crash::Entry { cpu, reason }),
-            VcpuExit::InternalError => {
-                // SAFETY: KVM fills this member of the union for this exit reason.
-                let suberror =
-                    unsafe { self.vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror };
-                self.crash(|cpu, rip| Crash::Internal { cpu, rip, suberror })
-            }
+            VcpuExit::InternalError => self.internal_error(),
             exit => {
                 let exit = format!("{exit:?}");
                 self.crash(|cpu, _| Crash::Unexpected { cpu, exit })
@@ -100,6 +96,25 @@ impl Vcpu {
             }
             libc::EFAULT => self.fault(),
             errno => self.crash(|cpu, _| Crash::Run { cpu, errno }),
+        }
+    }
+
+    /// KVM cannot go on, or believes so: an emulated SVM leaves the type of an exception that was delivered long ago in
+    /// EXITINTINFO, and KVM, which looks at nothing but the type, will not emulate a write to a device in the middle of a
+    /// delivery. If it knows of no event to deliver again there is none, and entering again clears the field.
+    fn internal_error(&mut self) -> Next {
+        // SAFETY: KVM fills this member of the union for this exit reason.
+        let suberror = unsafe { self.vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror };
+        let delivers = || {
+            let events = self.vcpu.get_vcpu_events();
+            events.map_or(true, |events| {
+                events.exception.injected | events.interrupt.injected | events.nmi.injected != 0
+            })
+        };
+        if suberror == KVM_INTERNAL_ERROR_DELIVERY_EV && !delivers() {
+            Next::Enter
+        } else {
+            self.crash(|cpu, rip| Crash::Internal { cpu, rip, suberror })
         }
     }
 
