@@ -1,9 +1,9 @@
 //! The file behind a block device.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 
 use rustix::fs::{FallocateFlags, fallocate, fdatasync};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -47,20 +47,23 @@ impl Disk {
                 id: spec.id.clone(),
             })?
             .copy_from_slice(spec.id.as_bytes());
-        let open = || -> io::Result<(File, u64, u64)> {
+        let open = || -> io::Result<(File, Metadata, u64)> {
             let mut file = OpenOptions::new()
                 .read(true)
                 .write(!spec.read_only)
                 .open(path)?;
+            let metadata = file.metadata()?;
             // Unlike the metadata, the end is also true of a block device.
             let len = file.seek(SeekFrom::End(0))?;
-            let block_size = file.metadata()?.blksize();
-            Ok((file, len, block_size))
+            Ok((file, metadata, len))
         };
-        let (file, len, block_size) = open().map_err(|source| BlockError::Open {
+        let (file, metadata, len) = open().map_err(|source| BlockError::Open {
             path: path.clone(),
             source,
         })?;
+        if !metadata.is_file() && !metadata.file_type().is_block_device() {
+            return Err(BlockError::Kind { path: path.clone() });
+        }
         if len < SECTOR {
             return Err(BlockError::Empty {
                 path: path.clone(),
@@ -70,7 +73,7 @@ impl Disk {
         Ok(Self {
             file,
             sectors: len / SECTOR,
-            block_size: u32::try_from(block_size)
+            block_size: u32::try_from(metadata.blksize())
                 .ok()
                 .filter(|size| size.is_power_of_two())
                 .unwrap_or(SECTOR as u32),

@@ -55,6 +55,12 @@ pub enum BlockError {
         /// What the system said.
         source: io::Error,
     },
+    /// A folder, pipe or socket.
+    #[error("the disk {} is neither a file nor a block device", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file has not even one sector.
     #[error("the disk {} has {len} bytes, less than one sector; make it larger", path.display())]
     Empty {

@@ -123,6 +123,11 @@ fn a_disk_that_cannot_be_one_is_refused() {
     assert!(matches!(error, BlockError::IdTooLong { .. }), "{error}");
     let error = refuse(&|spec| spec.path = "/nowhere/at/all".into());
     assert!(matches!(error, BlockError::Open { .. }), "{error}");
+    let error = refuse(&|spec| {
+        spec.path = "/tmp".into();
+        spec.read_only = true;
+    });
+    assert!(matches!(error, BlockError::Kind { .. }), "{error}");
     driver.file().set_len(511).unwrap();
     let error = refuse(&|_| {});
     assert!(
