@@ -87,3 +87,19 @@ fn a_file_that_is_gone_is_not_another_one() {
         Ok(fh) => assert_eq!(client.read(fh, 0, 16).unwrap(), b"0", "still held open"),
     }
 }
+
+#[test]
+fn opening_without_end_leaves_something_for_others() {
+    let share = Share::new();
+    let mut client = share.client();
+    let made = client.create(ROOT, "f", libc::O_RDONLY).unwrap();
+    let refused = loop {
+        if let Err(error) = client.open(made.entry.node, libc::O_RDONLY) {
+            break error;
+        }
+    };
+    assert_eq!(refused, Errno::NFILE);
+    assert!(fs::File::open("/proc/self/status").is_ok());
+    client.release(made.open.fh).unwrap();
+    assert!(client.open(made.entry.node, libc::O_RDONLY).is_ok());
+}

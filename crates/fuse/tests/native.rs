@@ -310,3 +310,13 @@ fn nothing_is_left_when_it_is_unmounted() {
     assert_eq!(Arc::strong_count(&server), 2, "a thread still has it");
     assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
 }
+
+#[test]
+fn it_is_unmounted_although_somebody_uses_it() {
+    let mut mounted = mount(Config::default());
+    fs::write(mounted.point.join("f"), "x").unwrap();
+    let file = File::open(mounted.point.join("f")).unwrap();
+    mounted.session.take();
+    assert!(file.metadata().is_err(), "the server is gone");
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
+}

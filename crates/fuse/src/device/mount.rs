@@ -67,9 +67,15 @@ impl Mount {
         Ok(Arc::new(device))
     }
 
-    /// Unmounts; its readers end.
+    /// Unmounts; its readers end. Whoever still uses a file of it gets errors from then on.
     pub fn end(&self) {
-        match rustix::mount::unmount(&self.point, UnmountFlags::DETACH) {
+        let unmount = |flags| rustix::mount::unmount(&self.point, flags);
+        let ended = match unmount(UnmountFlags::empty()) {
+            // Forced, because the readers would otherwise wait for whoever has a file open.
+            Err(Errno::BUSY) => unmount(UnmountFlags::FORCE | UnmountFlags::DETACH),
+            ended => ended,
+        };
+        match ended {
             // Somebody else has unmounted it.
             Ok(()) | Err(Errno::INVAL) => {}
             Err(error) => tracing::warn!(point = %self.point.display(), %error, "cannot unmount"),

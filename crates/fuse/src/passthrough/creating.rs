@@ -82,7 +82,13 @@ impl Passthrough {
         )?;
         let told = self.told(place)?;
         let node = self.nodes.get(told.0.node)?;
-        Ok((told, self.opened(File::new(node, file), flags)))
+        match self.opened(File::new(node, file), flags) {
+            Ok(opened) => Ok((told, opened)),
+            Err(error) => {
+                self.untell(&told.0);
+                Err(error)
+            }
+        }
     }
 
     pub(crate) fn mknod(

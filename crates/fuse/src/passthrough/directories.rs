@@ -58,7 +58,7 @@ impl Passthrough {
             fh: self.directories.insert(Directory {
                 file,
                 position: Mutex::default(),
-            }),
+            })?,
             open_flags,
             padding: 0,
         }))

@@ -99,3 +99,7 @@ fn shift(id: u32, from: u32, to: u32, count: u32) -> Option<u32> {
     let place = id.checked_sub(from).filter(|place| *place < count)?;
     to.checked_add(place)
 }
+
+#[cfg(test)]
+#[path = "ids_test.rs"]
+mod tests;

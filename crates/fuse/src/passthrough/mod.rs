@@ -11,6 +11,7 @@ mod config;
 mod copying;
 mod creating;
 mod data;
+mod descriptors;
 mod directories;
 mod entries;
 mod fd_path;
@@ -97,11 +98,14 @@ impl Passthrough {
             Locks::Host => Some(HostLocks::start().map_err(ShareError::Waiter)?),
             Locks::Local => None,
         };
+        // Half for files that the client knows, a quarter for those that it opens; the rest is for whoever else lives in
+        // this process.
+        let descriptors = descriptors::allowed();
         Ok(Passthrough {
-            nodes: Nodes::new(root, &status, config.descriptors),
+            nodes: Nodes::new(root, &status, config.descriptors.min(descriptors / 2)),
             config,
-            files: OpenFiles::default(),
-            directories: OpenFiles::default(),
+            files: OpenFiles::new(descriptors / 8),
+            directories: OpenFiles::new(descriptors / 8),
             locks,
             window: None,
         })

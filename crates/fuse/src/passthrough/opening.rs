@@ -91,7 +91,7 @@ impl Passthrough {
                 .keep_bits(arguments.open_flags & OPEN_KILL_SUIDGID == 0)?;
         }
         let file = Self::open_again(&node, &place, flags)?;
-        Ok(self.opened(File::new(node, file), arguments.flags))
+        self.opened(File::new(node, file), arguments.flags)
     }
 
     /// Opens the data of `node`. Only regular files have any: opening what the client calls a device or a pipe would do
@@ -113,7 +113,7 @@ impl Passthrough {
         }
     }
 
-    pub(super) fn opened(&self, file: File, flags: u32) -> Opened {
+    pub(super) fn opened(&self, file: File, flags: u32) -> Result<Opened, Errno> {
         let open_flags = match self.config.cache {
             Cache::Never | Cache::Metadata => OpenOut::DIRECT_IO | OpenOut::PARALLEL_DIRECT_WRITES,
             Cache::Always => OpenOut::KEEP_CACHE,
@@ -127,11 +127,11 @@ impl Passthrough {
         } else {
             0
         };
-        Opened(OpenOut {
-            fh: self.files.insert(file),
+        Ok(Opened(OpenOut {
+            fh: self.files.insert(file)?,
             open_flags: open_flags | no_flush,
             padding: 0,
-        })
+        }))
     }
 
     /// Whether the file is as it was when the client last opened or closed it, so that the client's pages are right.

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
-use rustix::process::Resource;
 
 use super::identity::{Handle, kind};
 use super::nodes::{Node, Place};
@@ -54,11 +53,10 @@ pub struct Places {
 }
 
 impl Places {
-    /// Keeps at most `limit` descriptors open, and at most half of what the process may have: files that the client
-    /// opens need theirs, too.
+    /// Keeps at most `limit` descriptors open.
     pub fn new(limit: usize) -> Places {
         Places {
-            limit: limit.min(allowed() / 2),
+            limit,
             open: Arc::default(),
             line: Mutex::default(),
             mounts: RwLock::default(),
@@ -173,20 +171,4 @@ impl Places {
             .get(&id)
             .cloned()
     }
-}
-
-/// How many descriptors the process may have, after asking for as many as it can get.
-fn allowed() -> usize {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
-            tracing::debug!(%error, "the process keeps its limit of descriptors");
-            limit = rustix::process::getrlimit(Resource::Nofile);
-        }
-    }
-    limit
-        .current
-        .and_then(|limit| limit.try_into().ok())
-        .unwrap_or(usize::MAX)
 }

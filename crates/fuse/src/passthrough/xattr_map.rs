@@ -78,3 +78,7 @@ impl XattrMap {
         Some(name)
     }
 }
+
+#[cfg(test)]
+#[path = "xattr_map_test.rs"]
+mod tests;

@@ -48,9 +48,18 @@ impl FakeClient {
     ///
     /// If the directory cannot be served.
     pub fn with(directory: Passthrough) -> FakeClient {
-        let worker = directory.worker().expect("a worker");
+        FakeClient::of(Server::new(directory))
+    }
+
+    /// The same, of a server.
+    ///
+    /// # Panics
+    ///
+    /// If the directory cannot be served.
+    pub fn of(server: Server) -> FakeClient {
+        let worker = server.directory().worker().expect("a worker");
         let mut client = FakeClient {
-            server: Server::new(directory),
+            server,
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
             deaf: false,
