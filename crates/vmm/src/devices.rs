@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cenote_virtio::device::Device;
-use cenote_virtio::mmio::{PAGE_SIZE, StartError, Transport, offset};
+use cenote_virtio::mmio::{PAGE_SIZE, StartError, Transport, TransportState, offset};
 use kvm_ioctls::{IoEventAddress, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -117,6 +117,11 @@ impl Devices {
     /// Tells all devices that the guest is gone: whoever waits for it waits no longer.
     pub fn reset(&self) {
         self.0.iter().for_each(|device| lock(device).reset());
+    }
+
+    /// What a snapshot must keep of them, while paused.
+    pub fn save(&self) -> Vec<TransportState> {
+        self.0.iter().map(|device| lock(device).save()).collect()
     }
 
     /// Lets all devices go on.

@@ -21,9 +21,12 @@ mod exit;
 mod mapping;
 mod memory;
 mod spec;
+mod state;
 mod vcpu;
 mod vm;
 
+pub use arch::{Error as ArchError, PlatformState, VcpuState};
 pub use exit::{Crash, Exit};
 pub use spec::{PmemFile, PmemSpec, VmSpec};
-pub use vm::{StartError, Vm};
+pub use state::VmState;
+pub use vm::{SaveError, StartError, Vm};

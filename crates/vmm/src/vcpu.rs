@@ -1,7 +1,7 @@
 //! A virtual CPU and the thread that runs it.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use kvm_bindings::KVM_INTERNAL_ERROR_DELIVERY_EV;
@@ -19,31 +19,37 @@ enum Next {
 }
 
 /// Starts the thread of CPU number `cpu`.
-pub fn start(cpu: u32, vcpu: VcpuFd, machine: Arc<Machine>) -> io::Result<JoinHandle<()>> {
+pub fn start(cpu: u32, machine: Arc<Machine>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name(format!("vcpu{cpu}"))
-        .spawn(move || Vcpu { cpu, vcpu, machine }.run())
+        .spawn(move || run(cpu, &machine))
 }
 
-struct Vcpu {
-    cpu: u32,
-    vcpu: VcpuFd,
-    machine: Arc<Machine>,
-}
-
-impl Vcpu {
-    fn run(mut self) {
-        let machine = Arc::clone(&self.machine);
-        let immediate_exit = &raw mut self.vcpu.get_kvm_run().immediate_exit;
-        let seat = Seat::take(&machine.control, immediate_exit);
-        while seat.may_run() {
-            match self.run_until_called() {
-                Next::End(exit) => machine.control.end(exit),
-                Next::Enter | Next::Ask => {}
-            }
+/// The thread keeps the vCPU to itself while the guest may run, and gives it back while the machine is paused.
+fn run(cpu: u32, machine: &Machine) {
+    let vcpu = &machine.vcpus[cpu as usize];
+    let lock = || vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+    let immediate_exit = &raw mut lock().get_kvm_run().immediate_exit;
+    let seat = Seat::take(&machine.control, immediate_exit);
+    while seat.may_run() {
+        let mut vcpu = Vcpu {
+            cpu,
+            vcpu: lock(),
+            machine,
+        };
+        if let Next::End(exit) = vcpu.run_until_called() {
+            machine.control.end(exit);
         }
     }
+}
 
+struct Vcpu<'a> {
+    cpu: u32,
+    vcpu: MutexGuard<'a, VcpuFd>,
+    machine: &'a Machine,
+}
+
+impl Vcpu<'_> {
     fn run_until_called(&mut self) -> Next {
         loop {
             match self.enter() {

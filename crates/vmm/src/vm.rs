@@ -8,14 +8,15 @@ use std::thread::JoinHandle;
 
 use cenote_virtio::device::Device;
 use cenote_virtio::pmem::{Pmem, PmemError, PmemSpec as PmemDevice};
-use kvm_ioctls::{Kvm, VmFd};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
-use crate::arch::{self, Boot, Platform, Ports};
+use crate::arch::{self, Boot, Platform, PlatformState, Ports, VcpuState};
 use crate::control::{self, Control};
 use crate::devices::{self, Devices};
 use crate::exit::Exit;
 use crate::memory::{self, Memory};
 use crate::spec::VmSpec;
+use crate::state::VmState;
 use crate::vcpu;
 
 /// Why a machine does not start.
@@ -57,18 +58,31 @@ pub enum StartError {
     Threads(io::Error),
 }
 
+/// Why a machine cannot be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// It has ended.
+    #[error("the machine has ended")]
+    Ended(#[from] io::Error),
+    /// KVM does not tell a part of its state.
+    #[error(transparent)]
+    Arch(#[from] arch::Error),
+}
+
 /// What every thread of a machine shares. The fields are dropped in this order: nobody uses memory after it is unmapped.
 pub(crate) struct Machine {
     pub control: Control,
     pub devices: Devices,
     pub ports: Ports,
-    _vm: VmFd,
+    pub vcpus: Vec<Mutex<VcpuFd>>,
+    vm: VmFd,
     pub memory: Memory,
 }
 
 /// A virtual machine. Dropping it ends the machine at once, as pulling the plug does.
 pub struct Vm {
     machine: Arc<Machine>,
+    kvm: Kvm,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -132,7 +146,7 @@ impl Vm {
                     .create_vcpu(cpu.into())
                     .map_err(make(&format!("CPU {cpu}")))?;
                 platform.set_up_vcpu(&vcpu, cpu, entry)?;
-                Ok(vcpu)
+                Ok(Mutex::new(vcpu))
             })
             .collect::<Result<Vec<_>, StartError>>()?;
         let this = Self {
@@ -140,14 +154,16 @@ impl Vm {
                 control: Control::new(),
                 devices,
                 ports: Ports::new(serial),
-                _vm: vm,
+                vcpus,
+                vm,
                 memory,
             }),
+            kvm,
             threads: Mutex::default(),
         };
-        for (cpu, vcpu) in (0..).zip(vcpus) {
+        for cpu in 0..cpus {
             let thread =
-                vcpu::start(cpu, vcpu, Arc::clone(&this.machine)).map_err(StartError::Threads)?;
+                vcpu::start(cpu, Arc::clone(&this.machine)).map_err(StartError::Threads)?;
             this.machine.control.seated(cpu as usize + 1);
             this.threads().push(thread);
         }
@@ -186,6 +202,24 @@ impl Vm {
         self.machine.devices.resume()?;
         self.machine.control.resume();
         Ok(())
+    }
+
+    /// What a snapshot must keep beside RAM and files. The machine is paused for it and stays so.
+    ///
+    /// # Errors
+    /// When the machine has ended, or KVM does not tell a part of it.
+    pub fn save(&self) -> Result<VmState, SaveError> {
+        self.pause()?;
+        let machine = &self.machine;
+        let vcpus = machine.vcpus.iter().map(|vcpu| {
+            let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            VcpuState::save(&self.kvm, &vcpu)
+        });
+        Ok(VmState {
+            vcpus: vcpus.collect::<Result<_, _>>()?,
+            platform: PlatformState::save(&machine.vm)?,
+            devices: machine.devices.save(),
+        })
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {

@@ -6,6 +6,7 @@ mod cpuid;
 pub mod layout;
 pub mod ports;
 mod registers;
+mod state;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -13,6 +14,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 pub use boot::{Boot, Error as BootError};
 pub use ports::Ports;
+pub use state::{PlatformState, VcpuState};
 
 use crate::devices::Slot;
 use crate::memory::Memory;
