@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::machine::{Machine, Vm};
+use arguments::MAX_PMEM;
 use process::Process;
 
 pub use arguments::Accel;
@@ -44,6 +45,12 @@ pub enum Error {
         path: PathBuf,
         /// Its length in bytes.
         length: u64,
+    },
+    /// More images than the machine has places for.
+    #[error("{count} files of images are too many for QEMU's machine, which takes {MAX_PMEM}")]
+    TooManyImages {
+        /// How many there are.
+        count: usize,
     },
     /// A pipe or socket between QEMU and us could not be made.
     #[error("cannot connect QEMU to its monitor: {0}")]

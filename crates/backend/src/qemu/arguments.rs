@@ -1,6 +1,7 @@
 //! QEMU's command line for a machine.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,15 @@ use crate::machine::{Disk, Network};
 
 /// Images start and end on this boundary, so that huge mappings stay possible (virtio-pmem itself needs it).
 pub(super) const PMEM_ALIGNMENT: u64 = 2 << 20;
+
+/// The PCI slots of images, eight in each: below them is room for the other devices, above them is the board's own.
+const PMEM_SLOTS: Range<usize> = 0x8..0x1f;
+
+/// Functions of one PCI slot.
+const FUNCTIONS: usize = 8;
+
+/// So many images are possible.
+pub(super) const MAX_PMEM: usize = (PMEM_SLOTS.end - PMEM_SLOTS.start) * FUNCTIONS;
 
 /// Who executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +139,10 @@ fn pmem(line: &mut Line, index: usize, path: &Path, length: u64) {
         &format!("memory-backend-file,id=image{index},share=on,readonly=on,size={length},align=2M,mem-path="),
         path,
     );
+    let (slot, function) = (PMEM_SLOTS.start + index / FUNCTIONS, index % FUNCTIONS);
     line.option(
         "-device",
-        &format!("virtio-pmem-pci,id=pmem{index},memdev=image{index}"),
+        &format!("virtio-pmem-pci,id=pmem{index},memdev=image{index},addr={slot:#x}.{function},multifunction=on"),
     );
 }
 

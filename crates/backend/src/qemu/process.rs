@@ -14,7 +14,7 @@ use cenote_virtio::vhost_user;
 use cenote_virtio::vsock::{Vsock, VsockSpec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::arguments::{PMEM_ALIGNMENT, Plan};
+use super::arguments::{MAX_PMEM, PMEM_ALIGNMENT, Plan};
 use super::control::Control;
 use super::{Error, Qemu};
 use crate::machine::{GUEST_CID, Machine, Pmem, Stopped, Vm};
@@ -35,6 +35,11 @@ pub(super) struct Process {
 
 impl Process {
     pub fn start(qemu: Qemu, machine: Machine) -> Result<Self, Error> {
+        if machine.pmem.len() > MAX_PMEM {
+            return Err(Error::TooManyImages {
+                count: machine.pmem.len(),
+            });
+        }
         let pmem = machine
             .pmem
             .iter()

@@ -44,7 +44,7 @@ fn an_image_becomes_a_read_only_shared_mapping() {
         "{line}"
     );
     assert!(
-        line.contains("virtio-pmem-pci,id=pmem0,memdev=image0"),
+        line.contains("virtio-pmem-pci,id=pmem0,memdev=image0,addr=0x8.0,multifunction=on"),
         "{line}"
     );
 }
@@ -104,4 +104,12 @@ fn only_a_machine_that_runs_others_has_a_processor_that_can() {
     assert_eq!(cpu(Accel::Tcg, false), "max,-svm");
     assert_eq!(cpu(Accel::Kvm, true), "host");
     assert_eq!(cpu(Accel::Kvm, false), "host,-svm,-vmx");
+}
+
+#[test]
+fn images_lie_on_the_bus_in_their_order_and_the_last_one_below_the_boards_own_slot() {
+    let many = vec![(PathBuf::from("/i"), 2 << 20); super::MAX_PMEM];
+    let line = arguments(&many, &[]).join(" ");
+    assert!(line.contains("memdev=image9,addr=0x9.1,"), "{line}");
+    assert!(line.contains("memdev=image183,addr=0x1e.7,"), "{line}");
 }
