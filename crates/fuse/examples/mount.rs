@@ -1,11 +1,30 @@
-//! Mounts a directory through the server, until it is unmounted: `mount SOURCE POINT [key=value ...]`.
+//! Mounts a directory through the server, until it is unmounted: `mount SOURCE POINT [key=value ...]`. With `trace=yes` it
+//! prints every request.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use cenote_fuse::device::Session;
 use cenote_fuse::passthrough::{Cache, Config, Ids, Locks, Passthrough, Readdirplus};
-use cenote_fuse::server::Server;
+use cenote_fuse::server::{Observer, Served, Server};
+use cenote_fuse::wire::Opcode;
+
+/// Prints every request.
+#[derive(Debug)]
+struct Trace;
+
+impl Observer for Trace {
+    fn served(&self, served: &Served) {
+        println!(
+            "{} node {} {:?} waited {:?} took {:?}",
+            served.opcode.map_or("unknown", Opcode::name),
+            served.node,
+            served.error,
+            served.begun - served.arrived,
+            served.done - served.begun,
+        );
+    }
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +33,7 @@ fn main() {
     };
     let mut config = Config::default();
     let mut readers = 4;
+    let mut trace = false;
     for option in options {
         let (key, value) = option.split_once('=').expect("key=value");
         match (key, value) {
@@ -34,13 +54,17 @@ fn main() {
             ("readdirplus", "auto") => config.readdirplus = Readdirplus::Auto,
             ("readdirplus", "always") => config.readdirplus = Readdirplus::Always,
             ("writeback", yes) => config.writeback = yes == "yes",
+            ("trace", yes) => trace = yes == "yes",
             ("read_only", yes) => config.read_only = yes == "yes",
             ("descriptors", number) => config.descriptors = number.parse().expect("a number"),
             _ => panic!("no such option: {option}"),
         }
     }
     let directory = Passthrough::new(Path::new(source), config).expect("the directory");
-    let server = Arc::new(Server::new(directory));
-    let session = Session::mount(server, Path::new(point), readers).expect("the mount");
+    let mut server = Server::new(directory);
+    if trace {
+        server = server.with_observer(Box::new(Trace));
+    }
+    let session = Session::mount(Arc::new(server), Path::new(point), readers).expect("the mount");
     session.wait();
 }

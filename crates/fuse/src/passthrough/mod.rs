@@ -74,6 +74,8 @@ pub struct Passthrough {
     nodes: Nodes,
     files: OpenFiles<File>,
     directories: OpenFiles<Directory>,
+    /// The mount of the directory, if closing a file there never reports an error.
+    silent_mount: Option<u64>,
     locks: Option<HostLocks>,
     window: Option<Box<dyn MapWindow>>,
 }
@@ -102,6 +104,7 @@ impl Passthrough {
         // this process.
         let descriptors = descriptors::allowed();
         Ok(Passthrough {
+            silent_mount: opening::is_silent(&root).then_some(status.stx_mnt_id),
             nodes: Nodes::new(root, &status, config.descriptors.min(descriptors / 2)),
             config,
             files: OpenFiles::new(descriptors / 8),

@@ -120,9 +120,10 @@ impl Passthrough {
             Cache::Auto if self.unchanged(&file) => OpenOut::KEEP_CACHE,
             Cache::Auto => 0,
         };
-        // Closing what was only read tells the server nothing.
+        // Closing tells the server nothing if the file was only read, or if the host's own close cannot fail.
         let reads = flags & OFlags::RWMODE.bits() == OFlags::RDONLY.bits();
-        let no_flush = if reads && self.locks.is_none() {
+        let silent = reads || self.closes_silently(&file.node);
+        let no_flush = if silent && self.locks.is_none() {
             OpenOut::NOFLUSH
         } else {
             0
@@ -132,6 +133,11 @@ impl Passthrough {
             open_flags: open_flags | no_flush,
             padding: 0,
         }))
+    }
+
+    /// Whether closing a file of the host never reports an error, because its file system writes nothing then.
+    fn closes_silently(&self, node: &Node) -> bool {
+        self.silent_mount == Some(node.key.mount)
     }
 
     /// Whether the file is as it was when the client last opened or closed it, so that the client's pages are right.
@@ -191,6 +197,15 @@ impl Passthrough {
         )?;
         rustix::fs::syncfs(file)
     }
+}
+
+/// File systems that do nothing when a file is closed: tmpfs, ext4 (and its elders), XFS, Btrfs, F2FS
+/// (`linux/magic.h`).
+const SILENT: [u32; 5] = [0x0102_1994, 0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
+
+/// Whether the file system of `directory` does nothing when a file is closed.
+pub(super) fn is_silent(directory: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| SILENT.contains(&(found.f_type as u32)))
 }
 
 fn synchronise(file: &OwnedFd, arguments: &FsyncIn) -> Result<(), Errno> {
