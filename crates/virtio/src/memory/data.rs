@@ -14,6 +14,15 @@ use super::windows::{Mapping, View};
 /// The most pieces that one vectored system call takes (`UIO_MAXIOV` in Linux); longer requests are served in part.
 pub(super) const MAX_PIECES: usize = 1024;
 
+/// `preadv2` and `pwritev2`.
+type CallAt = unsafe extern "C" fn(
+    libc::c_int,
+    *const libc::iovec,
+    libc::c_int,
+    libc::off_t,
+    libc::c_int,
+) -> libc::ssize_t;
+
 /// Pieces of guest memory that only the kernel reads and writes, on behalf of a system call.
 ///
 /// RAM is borrowed from the [`Memory`] that keeps it mapped; windows are kept mapped by the value itself.
@@ -157,20 +166,7 @@ impl<'a> Data<'a> {
         flags: ReadWriteFlags,
     ) -> io::Result<usize> {
         self.check_fillable()?;
-        let pieces = self.iovecs();
-        // SAFETY: the pieces outlive the call and lie in mappings that the borrowed `Memory` and `self.windows` keep, or in
-        // buffers borrowed as long; the kernel answers EFAULT for a page that it cannot write, and Rust code never holds
-        // references to guest memory.
-        let count = unsafe {
-            libc::preadv2(
-                file.as_raw_fd(),
-                pieces.as_ptr(),
-                pieces.len() as libc::c_int,
-                file_offset(offset)?,
-                flags.bits() as libc::c_int,
-            )
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        self.call_at(libc::preadv2, file, offset, flags)
     }
 
     /// Writes guest memory to `offset` of the file; returns the bytes taken, which may be fewer than [`len`].
@@ -182,10 +178,22 @@ impl<'a> Data<'a> {
         offset: u64,
         flags: ReadWriteFlags,
     ) -> io::Result<usize> {
+        self.call_at(libc::pwritev2, file, offset, flags)
+    }
+
+    fn call_at(
+        &self,
+        call: CallAt,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        flags: ReadWriteFlags,
+    ) -> io::Result<usize> {
         let pieces = self.iovecs();
-        // SAFETY: as in `read_at`, with a kernel that reads.
+        // SAFETY: `call` is preadv2 or pwritev2. The pieces outlive it and lie in mappings that the borrowed `Memory` and
+        // `self.windows` keep; the kernel answers EFAULT for a page that it cannot touch, and Rust code never holds
+        // references to guest memory.
         let count = unsafe {
-            libc::pwritev2(
+            call(
                 file.as_raw_fd(),
                 pieces.as_ptr(),
                 pieces.len() as libc::c_int,
@@ -201,7 +209,7 @@ impl<'a> Data<'a> {
     /// [`len`]: Self::len
     pub fn send_to(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let message = self.message();
-        // SAFETY: `message` points at `self.pieces`, which outlives the call; for the pieces, as in `read_at`.
+        // SAFETY: `message` points at `self.pieces`, which outlives the call; for the pieces, as in `call_at`.
         let sent = unsafe {
             libc::sendmsg(
                 socket.as_raw_fd(),
