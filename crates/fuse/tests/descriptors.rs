@@ -6,6 +6,7 @@ use cenote_fuse::passthrough::Config;
 use cenote_fuse::testing::{FakeClient, Share, as_one_user};
 use cenote_fuse::wire::ROOT;
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 const LIMIT: usize = 8;
 const FILES: usize = 500;
@@ -35,19 +36,26 @@ fn client_of_many(share: &Share) -> (FakeClient, Vec<u64>) {
     (client, nodes)
 }
 
-/// Whether handles can be opened: only with CAP_DAC_READ_SEARCH. Without it, descriptors stay open.
-fn privileged() -> bool {
-    rustix::process::geteuid().is_root()
+/// Without CAP_DAC_READ_SEARCH, handles cannot be opened, and files are found again by name.
+fn without_handles(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::DAC_READ_SEARCH);
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            test();
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }
 
-#[test]
-fn files_stay_usable_with_few_descriptors() {
+fn use_many() {
     let share = Share::new();
     let (mut client, nodes) = client_of_many(&share);
-    if privileged() {
-        let open = open_below(&share);
-        assert!(open <= LIMIT + 2, "{open} descriptors are open");
-    }
+    let open = open_below(&share);
+    assert!(open <= LIMIT + 2, "{open} descriptors are open");
     for (number, node) in nodes.iter().enumerate() {
         let fh = client.open(*node, libc::O_RDONLY).unwrap();
         assert_eq!(
@@ -56,10 +64,70 @@ fn files_stay_usable_with_few_descriptors() {
         );
         client.release(fh).unwrap();
     }
-    if privileged() {
-        let open = open_below(&share);
-        assert!(open <= LIMIT + 2, "{open} descriptors are open");
-    }
+    let open = open_below(&share);
+    assert!(open <= LIMIT + 2, "{open} descriptors are open");
+}
+
+#[test]
+fn files_stay_usable_with_few_descriptors() {
+    use_many();
+}
+
+#[test]
+fn also_by_a_server_that_cannot_open_handles() {
+    without_handles(use_many);
+}
+
+#[test]
+fn names_are_followed_through_the_clients_renames() {
+    without_handles(|| {
+        let share = Share::new();
+        let mut client = FakeClient::new(
+            &share.inside,
+            Config {
+                descriptors: LIMIT,
+                ..as_one_user()
+            },
+        );
+        let deep = client.mkdir(ROOT, "a").unwrap().node;
+        let deeper = client.mkdir(deep, "b").unwrap().node;
+        let made = client.create(deeper, "f", libc::O_RDWR).unwrap();
+        client.write(made.open.fh, 0, b"found").unwrap();
+        client.release(made.open.fh).unwrap();
+        client.rename((deep, "b"), (ROOT, "c"), 0).unwrap();
+        client.rename((deeper, "f"), (deeper, "g"), 0).unwrap();
+        for number in 0..100 {
+            client.mkdir(ROOT, &format!("d{number}")).unwrap();
+        }
+        let fh = client.open(made.entry.node, libc::O_RDONLY).unwrap();
+        assert_eq!(client.read(fh, 0, 16).unwrap(), b"found");
+        client.release(fh).unwrap();
+
+        // What the host renames has to be looked up anew, and is the same node then.
+        for number in 0..100 {
+            client.getattr(ROOT).unwrap();
+            client.lookup(ROOT, &format!("d{number}")).unwrap();
+        }
+        fs::rename(share.inside.join("c"), share.inside.join("e")).unwrap();
+        assert_eq!(client.getattr(deeper).unwrap_err(), Errno::STALE);
+        assert_eq!(client.lookup(ROOT, "e").unwrap().node, deeper);
+        assert!(client.getattr(made.entry.node).is_ok());
+    });
+}
+
+#[test]
+fn a_removed_file_that_is_open_stays() {
+    without_handles(|| {
+        let share = Share::new();
+        let (mut client, nodes) = client_of_many(&share);
+        let fh = client.open(nodes[0], libc::O_RDONLY).unwrap();
+        client.unlink(ROOT, "f0").unwrap();
+        for number in 0..100 {
+            client.mkdir(ROOT, &format!("d{number}")).unwrap();
+        }
+        assert_eq!(client.getattr(nodes[0]).unwrap().nlink, 0);
+        assert_eq!(client.read(fh, 0, 16).unwrap(), b"0");
+    });
 }
 
 #[test]

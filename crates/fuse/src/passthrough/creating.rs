@@ -9,7 +9,7 @@ use super::entries::Told;
 use super::fd_path::FdPath;
 use super::opening::{File, Opened, flags_of};
 use super::places::Descriptor;
-use super::{Caller, Passthrough, find};
+use super::{Caller, Passthrough};
 use crate::wire::{CreateIn, LinkIn, MkdirIn, MknodIn, Name, OpenIn, Target};
 
 impl Passthrough {
@@ -34,10 +34,13 @@ impl Passthrough {
         );
         let exclusive = arguments.flags & OFlags::EXCL.bits() != 0;
         match created {
-            Ok(file) => self.created(file, arguments.flags),
+            Ok(file) => {
+                let seen = Some((caller.header.node, name));
+                self.created(file, arguments.flags, seen)
+            }
             // Somebody else made it after the client had looked: it may be anything, so it is opened with care.
             Err(Errno::EXIST) if !exclusive => {
-                let told = self.told(find(&directory, name)?)?;
+                let told = self.entry(caller.header.node, &directory, name)?;
                 let open = OpenIn {
                     flags: arguments.flags,
                     open_flags: arguments.open_flags,
@@ -71,16 +74,21 @@ impl Passthrough {
                 | OFlags::CLOEXEC,
             permissions(arguments.mode),
         )?;
-        self.created(file, arguments.flags)
+        self.created(file, arguments.flags, None)
     }
 
-    fn created(&self, file: OwnedFd, flags: u32) -> Result<(Told, Opened), Errno> {
+    fn created(
+        &self,
+        file: OwnedFd,
+        flags: u32,
+        seen: Option<(u64, Name<'_>)>,
+    ) -> Result<(Told, Opened), Errno> {
         let place = rustix::fs::open(
             FdPath::new(&file).as_c_str(),
             OFlags::PATH | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let told = self.told(place)?;
+        let told = self.told(place, seen)?;
         let node = self.nodes.get(told.0.node)?;
         match self.opened(File::new(node, file), flags) {
             Ok(opened) => Ok((told, opened)),
@@ -110,7 +118,7 @@ impl Passthrough {
                 ((device & 0xff) | ((device >> 12) & 0xf_ff00)) as u32,
             ),
         )?;
-        self.told(find(&directory, name)?)
+        self.entry(caller.header.node, &directory, name)
     }
 
     pub(crate) fn mkdir(
@@ -122,7 +130,7 @@ impl Passthrough {
         let directory = self.place(caller.header.node)?.1;
         self.act(caller, arguments.umask)?;
         rustix::fs::mkdirat(&*directory, name.as_c_str(), permissions(arguments.mode))?;
-        self.told(find(&directory, name)?)
+        self.entry(caller.header.node, &directory, name)
     }
 
     pub(crate) fn symlink(
@@ -134,7 +142,7 @@ impl Passthrough {
         let directory = self.place(caller.header.node)?.1;
         self.act(caller, 0)?;
         rustix::fs::symlinkat(target.as_c_str(), &*directory, name.as_c_str())?;
-        self.told(find(&directory, name)?)
+        self.entry(caller.header.node, &directory, name)
     }
 
     pub(crate) fn link(
@@ -146,7 +154,7 @@ impl Passthrough {
         let file = self.place(arguments.oldnode)?.1;
         let directory = self.place(parent)?.1;
         link_here(&file, &directory, name)?;
-        self.told(find(&directory, name)?)
+        self.entry(parent, &directory, name)
     }
 
     pub(crate) fn readlink(&self, node: u64) -> Result<Vec<u8>, Errno> {

@@ -10,7 +10,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::entries::Told;
 use super::opening::Opened;
-use super::{Cache, Passthrough, find};
+use super::{Cache, Passthrough};
 use crate::wire::{Dirent, EntryOut, Name, OpenOut, ROOT, ReadIn, ReleaseIn};
 
 /// Bytes of entries that are taken from the host at once.
@@ -114,8 +114,7 @@ impl Passthrough {
             // listed without attributes.
             let looked_up = Name::new(&entry.name)
                 .ok()
-                .and_then(|name| find(&place, name).ok())
-                .and_then(|file| self.told(file).ok());
+                .and_then(|name| self.entry(node, &place, name).ok());
             match looked_up {
                 Some(Told(entry_out)) => {
                     told.push(entry_out);

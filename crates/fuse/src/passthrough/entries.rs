@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::Statx;
 use rustix::io::Errno;
 
+use super::places::Descriptor;
 use super::{Cache, Passthrough, find, identity};
 use crate::wire::{Attr, EntryOut, Name, ROOT};
 
@@ -14,8 +15,18 @@ pub(crate) struct Told(pub EntryOut);
 
 impl Passthrough {
     pub(crate) fn lookup(&self, parent: u64, name: Name<'_>) -> Result<Told, Errno> {
-        let (_, directory) = self.place(parent)?;
-        self.told(find(&directory, name)?)
+        let directory = self.place(parent)?.1;
+        self.entry(parent, &directory, name)
+    }
+
+    /// The entry `name` of a directory, whatever it is.
+    pub(super) fn entry(
+        &self,
+        parent: u64,
+        directory: &Descriptor,
+        name: Name<'_>,
+    ) -> Result<Told, Errno> {
+        self.told(find(directory, name)?, Some((parent, name)))
     }
 
     pub(crate) fn forget(&self, node: u64, times: u64) {
@@ -29,10 +40,10 @@ impl Passthrough {
         }
     }
 
-    /// The entry for `file`.
-    pub(super) fn told(&self, file: OwnedFd) -> Result<Told, Errno> {
+    /// The entry for `file`, which was found as `seen`, if it has a name.
+    pub(super) fn told(&self, file: OwnedFd, seen: Option<(u64, Name<'_>)>) -> Result<Told, Errno> {
         let status = identity::status(&file)?;
-        let node = self.nodes.tell(file, &status);
+        let node = self.nodes.tell(file, &status, seen);
         let lifetime = self.config.cache.lifetime();
         Ok(Told(EntryOut {
             node: node.id,

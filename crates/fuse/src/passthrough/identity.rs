@@ -55,6 +55,27 @@ pub struct Handle {
     bytes: Box<[u8]>,
 }
 
+/// What proves that a file is the same one although no descriptor held it meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The file's name within its file system, where it has any.
+    pub handle: Option<Handle>,
+    born: (i64, u32),
+}
+
+impl Witness {
+    /// The witness of `file`; `None` where its file system tells files apart by nothing but a number that another file
+    /// may get later.
+    pub fn of(file: BorrowedFd<'_>) -> Option<Witness> {
+        let born = status(file).ok()?.stx_btime;
+        let witness = Witness {
+            handle: Handle::of(file).ok(),
+            born: (born.tv_sec, born.tv_nsec),
+        };
+        (witness.handle.is_some() || witness.born != (0, 0)).then_some(witness)
+    }
+}
+
 #[repr(C)]
 struct RawHandle {
     bytes: u32,

@@ -7,6 +7,7 @@
 //! server's rights on the host are the bound for all of it.
 
 mod attributes;
+mod by_name;
 mod config;
 mod copying;
 mod creating;
@@ -173,7 +174,7 @@ impl Passthrough {
     /// A node and a descriptor of its file (`O_PATH`).
     fn place(&self, id: u64) -> Result<(Arc<Node>, Arc<Descriptor>), Errno> {
         let node = self.nodes.get(id)?;
-        let file = self.nodes.places.open(&node)?;
+        let file = self.nodes.open(&node)?;
         Ok((node, file))
     }
 }

@@ -4,16 +4,17 @@
 //! count. Counts change only under the lock of the node's key, so that a lookup and a forget that meet agree.
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
-use super::identity::{Handle, Key, kind};
+use super::identity::{Key, Witness, kind};
 use super::places::{Descriptor, Places};
-use crate::wire::ROOT;
+use crate::wire::{Name, ROOT};
 
 /// How many locks share the tables, a power of two.
 const SHARDS: usize = 16;
@@ -33,8 +34,14 @@ pub struct Node {
     pub(super) place: RwLock<Place>,
     /// Whether it was used since its descriptor was last considered for closing.
     pub(super) used: AtomicBool,
+    /// Whether its descriptor will be considered.
+    pub(super) in_line: AtomicBool,
     /// What its data looked like when the client last opened or closed it; see [`super::opening`].
-    pub(super) seen: Mutex<Option<super::opening::Version>>,
+    pub(super) version: Mutex<Option<super::opening::Version>>,
+    /// Where to find it by name, where that may be needed.
+    pub(super) seen: Mutex<Option<Seen>>,
+    /// How often it is open. A removed file that is open has no name.
+    pub(super) opened: AtomicUsize,
 }
 
 /// How to get at a file.
@@ -42,9 +49,12 @@ pub struct Node {
 pub(super) enum Place {
     /// Through a descriptor (`O_PATH`).
     Held(Arc<Descriptor>),
-    /// Through its name within the file system, which costs no descriptor.
-    Stored(Handle),
+    /// By its handle or its name, which cost no descriptor; the witness proves that it is found again.
+    Stored(Witness),
 }
+
+/// Where the client was told of a file last: the directory's number, and the name in it.
+pub(super) type Seen = (u64, CString);
 
 /// All nodes of one mounted directory.
 #[derive(Debug)]
@@ -62,9 +72,8 @@ impl Nodes {
             by_id: Default::default(),
             by_key: Default::default(),
             next: AtomicU64::new(ROOT + 1),
-            places: Places::new(held),
+            places: Places::new(held, &root, status),
         };
-        nodes.places.note_mount(&root, status);
         let root = Arc::new(nodes.places.count(root));
         let node = Arc::new(Node::new(ROOT, root, status));
         lock(nodes.keys(&node.key)).insert(node.key, Arc::clone(&node));
@@ -82,20 +91,38 @@ impl Nodes {
             .ok_or(Errno::STALE)
     }
 
-    /// The node of `file`, of which the client will have been told once more.
-    pub fn tell(&self, file: OwnedFd, status: &Statx) -> Arc<Node> {
+    /// The node of `file`, of which the client will have been told once more: as `seen`, if it has a name.
+    pub fn tell(&self, file: OwnedFd, status: &Statx, seen: Option<(u64, Name<'_>)>) -> Arc<Node> {
+        let node = self.tell_of(file, status);
+        if let Some((directory, name)) = seen {
+            self.see(&node, directory, name);
+        }
+        self.places.hold(&node);
+        node
+    }
+
+    /// A node has a new name, by which it is found again if it has to be.
+    pub fn see(&self, node: &Node, directory: u64, name: Name<'_>) {
+        if !self.places.by_handle() {
+            *lock(&node.seen) = Some((directory, name.as_c_str().to_owned()));
+        }
+    }
+
+    /// The node of the file with this status, if the client knows it.
+    pub fn known(&self, status: &Statx) -> Option<Arc<Node>> {
+        let key = Key::of(status);
+        lock(self.keys(&key)).get(&key).cloned()
+    }
+
+    fn tell_of(&self, file: OwnedFd, status: &Statx) -> Arc<Node> {
         let key = Key::of(status);
         self.places.note_mount(&file, status);
         let file = Arc::new(self.places.count(file));
         let mut keys = lock(self.keys(&key));
         if let Some(node) = keys.get(&key).cloned()
-            && let Some(reopened) = node.is(&file)
+            && node.is(&file)
         {
             node.told.fetch_add(1, Ordering::Relaxed);
-            drop(keys);
-            if reopened {
-                self.places.hold(&node);
-            }
             return node;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -103,8 +130,6 @@ impl Nodes {
         // A node that had this key and is another file stays reachable by its number only.
         keys.insert(key, Arc::clone(&node));
         self.insert(Arc::clone(&node));
-        drop(keys);
-        self.places.hold(&node);
         node
     }
 
@@ -184,25 +209,28 @@ impl Node {
             told: AtomicU64::new(1),
             place: RwLock::new(Place::Held(file)),
             used: AtomicBool::new(false),
-            seen: Mutex::new(None),
+            in_line: AtomicBool::new(false),
+            version: Mutex::default(),
+            seen: Mutex::default(),
+            opened: AtomicUsize::new(0),
         }
     }
 
     /// Whether this node, which has the key of `file`, is that file: a number on disk may have gone to another file while
-    /// no descriptor held it. If it is, says whether it took the descriptor.
-    fn is(&self, file: &Arc<Descriptor>) -> Option<bool> {
+    /// no descriptor held it. If it is and has no descriptor, it takes this one.
+    fn is(&self, file: &Arc<Descriptor>) -> bool {
         let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
-        let Place::Stored(handle) = &*place else {
-            return Some(false);
+        let Place::Stored(witness) = &*place else {
+            return true;
         };
-        if Handle::of(file.as_fd()).as_ref() != Ok(handle) {
-            return None;
+        if Witness::of(file.as_fd()).as_ref() != Some(witness) {
+            return false;
         }
         *place = Place::Held(Arc::clone(file));
-        Some(true)
+        true
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

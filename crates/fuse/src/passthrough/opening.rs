@@ -1,6 +1,7 @@
 //! OPEN, RELEASE, FLUSH and FSYNC, and when the client may keep a file's data.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,7 +59,14 @@ impl Version {
 
 impl File {
     pub(super) fn new(node: Arc<Node>, file: OwnedFd) -> File {
+        node.opened.fetch_add(1, Ordering::Relaxed);
         File { node, file }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.node.opened.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -148,7 +156,7 @@ impl Passthrough {
         let now = Version::of(&status);
         let mut seen = file
             .node
-            .seen
+            .version
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *seen, now.settled().then_some(now));

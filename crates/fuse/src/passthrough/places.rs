@@ -1,19 +1,19 @@
 //! Keeps the number of open descriptors bounded.
 //!
-//! Every node has a descriptor at first. Above the limit, nodes that were not used of late give their descriptors back
-//! and keep their file handles instead, from which they are opened again when they are needed. That needs a file
-//! system with handles and CAP_DAC_READ_SEARCH; without these, descriptors stay open.
+//! Every node has a descriptor at first. Above the limit, nodes that were not used of late give their descriptors back,
+//! and are found again when they are needed: by their handle, which takes CAP_DAC_READ_SEARCH and a file system that has
+//! handles, and otherwise by their name (see [`super::by_name`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
-use super::identity::{Handle, kind};
-use super::nodes::{Node, Place};
+use super::identity::{Handle, Witness, kind};
+use super::nodes::{Node, Place, lock};
 
 /// How many nodes are considered when a descriptor is added: bounds the time of one lookup.
 const LOOKS: usize = 8;
@@ -48,20 +48,33 @@ pub struct Places {
     line: Mutex<VecDeque<Weak<Node>>>,
     /// A directory of each mount, which handles are opened beside.
     mounts: RwLock<HashMap<u64, Arc<OwnedFd>>>,
-    /// Whether handles can be opened; found out at the first attempt.
-    refused: AtomicBool,
+    /// Whether handles can be opened.
+    by_handle: bool,
 }
 
 impl Places {
-    /// Keeps at most `limit` descriptors open.
-    pub fn new(limit: usize) -> Places {
-        Places {
+    /// Keeps at most `limit` descriptors open, of files below `root`.
+    pub fn new(limit: usize, root: &OwnedFd, status: &Statx) -> Places {
+        let mut places = Places {
             limit,
             open: Arc::default(),
             line: Mutex::default(),
             mounts: RwLock::default(),
-            refused: AtomicBool::new(false),
+            by_handle: false,
+        };
+        places.note_mount(root, status);
+        places.by_handle = places.mount(status.stx_mnt_id).is_some_and(|mount| {
+            Handle::of(root.as_fd()).is_ok_and(|root| root.open(mount.as_fd()).is_ok())
+        });
+        if !places.by_handle {
+            tracing::debug!("file handles cannot be opened: files are found again by name");
         }
+        places
+    }
+
+    /// Whether files are found again by handle.
+    pub fn by_handle(&self) -> bool {
+        self.by_handle
     }
 
     /// Counts a descriptor as long as it is open.
@@ -90,48 +103,30 @@ impl Places {
         }
     }
 
-    /// A descriptor of the node's file, for the length of an operation.
-    pub fn open(&self, node: &Arc<Node>) -> Result<Arc<Descriptor>, Errno> {
-        node.used.store(true, Ordering::Relaxed);
-        let place = node
-            .place
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let handle = match place {
-            Place::Held(file) => return Ok(file),
-            Place::Stored(handle) => handle,
-        };
-        let mount = self.mount(node.key.mount).ok_or(Errno::STALE)?;
-        let file = Arc::new(self.count(handle.open(mount.as_fd())?));
-        let mut place = node.place.write().unwrap_or_else(PoisonError::into_inner);
-        if let Place::Held(file) = &*place {
-            return Ok(Arc::clone(file));
-        }
-        *place = Place::Held(Arc::clone(&file));
-        drop(place);
-        self.hold(node);
-        Ok(file)
+    /// The file that a handle names, in the mount with this number.
+    pub fn reopen(&self, handle: &Handle, mount: u64) -> Result<Descriptor, Errno> {
+        let mount = self.mount(mount).ok_or(Errno::STALE)?;
+        Ok(self.count(handle.open(mount.as_fd())?))
     }
 
-    /// Puts `node`, which has a descriptor now, in line, and closes another one if there are too many.
+    /// Puts `node` in line if it has just got a descriptor, and closes others if there are too many.
     pub fn hold(&self, node: &Arc<Node>) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.push_back(Arc::downgrade(node));
+        if !node.in_line.swap(true, Ordering::Relaxed) {
+            line.push_back(Arc::downgrade(node));
+        }
         for _ in 0..LOOKS {
-            if self.open.load(Ordering::Relaxed) <= self.limit
-                || self.refused.load(Ordering::Relaxed)
-            {
+            if self.open.load(Ordering::Relaxed) <= self.limit {
                 return;
             }
             let Some(next) = line.pop_front() else { return };
             let Some(candidate) = next.upgrade() else {
                 continue;
             };
-            if candidate.used.swap(false, Ordering::Relaxed) {
+            if candidate.used.swap(false, Ordering::Relaxed) || !self.store(&candidate) {
                 line.push_back(next);
             } else {
-                self.store(&candidate);
+                candidate.in_line.store(false, Ordering::Relaxed);
             }
         }
     }
@@ -144,24 +139,27 @@ impl Places {
         }
     }
 
-    /// Replaces the node's descriptor by its handle, if that is possible; otherwise it stays open.
-    fn store(&self, node: &Node) {
+    /// Gives the node's descriptor back; whether that was possible.
+    fn store(&self, node: &Node) -> bool {
         let mut place = node.place.write().unwrap_or_else(PoisonError::into_inner);
-        let Place::Held(file) = &*place else { return };
-        let Some(mount) = self.mount(node.key.mount) else {
-            return;
+        let Place::Held(file) = &*place else {
+            return true;
         };
-        let Ok(handle) = Handle::of(file.as_fd()) else {
-            return;
+        let Some(witness) = Witness::of(file.as_fd()) else {
+            return false;
         };
-        if let Err(error) = handle.open(mount.as_fd()) {
-            if error == Errno::PERM {
-                tracing::debug!("file handles cannot be opened: descriptors stay open");
-                self.refused.store(true, Ordering::Relaxed);
-            }
-            return;
+        let found_again = if self.by_handle {
+            witness
+                .handle
+                .as_ref()
+                .is_some_and(|handle| self.reopen(handle, node.key.mount).is_ok())
+        } else {
+            node.opened.load(Ordering::Relaxed) == 0 && lock(&node.seen).is_some()
+        };
+        if found_again {
+            *place = Place::Stored(witness);
         }
-        *place = Place::Stored(handle);
+        found_again
     }
 
     fn mount(&self, id: u64) -> Option<Arc<OwnedFd>> {

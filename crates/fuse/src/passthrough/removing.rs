@@ -3,7 +3,8 @@
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::Passthrough;
+use super::places::Descriptor;
+use super::{Passthrough, find, identity};
 use crate::wire::{Name, Rename2In};
 
 impl Passthrough {
@@ -27,6 +28,23 @@ impl Passthrough {
         let from = self.place(parent)?.1;
         let to = self.place(arguments.newdir)?.1;
         let flags = RenameFlags::from_bits(arguments.flags).ok_or(Errno::INVAL)?;
-        rustix::fs::renameat_with(&*from, old.as_c_str(), &*to, new.as_c_str(), flags)
+        rustix::fs::renameat_with(&*from, old.as_c_str(), &*to, new.as_c_str(), flags)?;
+        if !self.nodes.places.by_handle() {
+            self.moved(arguments.newdir, &to, new);
+            if flags.contains(RenameFlags::EXCHANGE) {
+                self.moved(parent, &from, old);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers a file's new name, by which it may have to be found again.
+    fn moved(&self, parent: u64, directory: &Descriptor, name: Name<'_>) {
+        let status = find(directory, name).and_then(identity::status);
+        if let Ok(status) = status
+            && let Some(node) = self.nodes.known(&status)
+        {
+            self.nodes.see(&node, parent, name);
+        }
     }
 }
