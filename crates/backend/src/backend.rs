@@ -1,7 +1,7 @@
 //! The implementations by name, behind one call.
 
 use crate::kvm;
-use crate::machine::{Machine, Vm};
+use crate::machine::{Machine, Pmem, Vm};
 use crate::qemu::{self, Accel, Qemu};
 
 /// What runs a machine on this host.
@@ -35,6 +35,15 @@ impl Backend {
             Self::Kvm => kvm::start(machine)?,
             Self::Qemu(qemu) => qemu.start(machine)?,
         })
+    }
+
+    /// How many virtio-pmem devices `pmem` becomes. QEMU's have one file each.
+    #[must_use]
+    pub fn pmem_devices(&self, pmem: &Pmem) -> usize {
+        match self {
+            Self::Kvm => 1,
+            Self::Qemu(_) => pmem.files.len(),
+        }
     }
 
     /// Whether a program executes the guest's instructions, which is slow.

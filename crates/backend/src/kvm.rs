@@ -67,8 +67,9 @@ pub fn start(mut machine: Machine) -> Result<Box<dyn Vm>, Error> {
     let (console, output) = UnixStream::pair()?;
     let devices = devices(&mut machine, output.try_clone()?.into())?;
     let pmem = machine.pmem.into_iter().map(|pmem| {
+        let files = pmem.files.into_iter().map(mapped);
         Ok(PmemSpec {
-            files: vec![mapped(pmem.path)?],
+            files: files.collect::<Result<_, Error>>()?,
             writable: false,
         })
     });

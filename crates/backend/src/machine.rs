@@ -25,7 +25,7 @@ pub struct Machine {
     pub memory: u64,
     /// Whether the guest can run virtual machines of its own: its processor then has SVM or VMX.
     pub nested: bool,
-    /// Read-only images that the guest maps, `/dev/pmem0` first.
+    /// Images that the guest maps, `/dev/pmem0` first.
     pub pmem: Vec<Pmem>,
     /// Block devices, `/dev/vda` first.
     pub disks: Vec<Disk>,
@@ -37,11 +37,13 @@ pub struct Machine {
     pub log: File,
 }
 
-/// One virtio-pmem device: a file that the guest maps read-only instead of copying it.
+/// Files that the guest maps read-only, back to back, instead of copying them: the pieces of one image.
+///
+/// They become one virtio-pmem device, or one for each file: [`crate::Backend::pmem_devices`].
 #[derive(Debug, Clone)]
 pub struct Pmem {
-    /// The file; its length is a multiple of 2 MiB.
-    pub path: PathBuf,
+    /// The files; the length of each is a multiple of 2 MiB.
+    pub files: Vec<PathBuf>,
 }
 
 /// One block device over a raw file.

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::iter;
 use std::net::Ipv4Addr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cenote_backend::machine::Network as Card;
@@ -109,9 +109,15 @@ pub(crate) fn assemble(
     kernel.check()?;
     let (image, lease) = leased(sandbox, &spec.image)?;
     let mut leases = vec![lease];
-    let mut pmem = vec![image.meta];
-    pmem.extend(image.layers);
-    let root = tree(spec, 0..pmem.len());
+    let mut pmem = Vec::new();
+    let mut attach = |files: Vec<PathBuf>| {
+        let first = pmem.iter().map(|pmem| backend.pmem_devices(pmem)).sum();
+        let image = Pmem { files };
+        let plan = tree(spec, first, backend.pmem_devices(&image));
+        pmem.push(image);
+        plan
+    };
+    let root = attach(iter::once(image.meta).chain(image.layers).collect());
     let mut loan = None;
     let mut nested = None;
     if let Some(wanted) = &spec.nested {
@@ -122,13 +128,11 @@ pub(crate) fn assemble(
             leases.push(lease);
         }
         let lent = nesting::lend(sandbox, host, &kernel, &images)?;
-        let first = pmem.len();
-        pmem.extend(lent.pmem);
-        let outer = tree(spec, first..pmem.len());
-        nested = Some(NestedPlan { outer });
+        nested = Some(NestedPlan {
+            outer: attach(lent.pmem),
+        });
         loan = Some(lent.tools);
     }
-    let pmem: Vec<Pmem> = pmem.into_iter().map(|path| Pmem { path }).collect();
     check_memory(spec, &pmem)?;
     let log = open_log(sandbox)?;
     let (network, card) = network(sandbox, host)?.unzip();
@@ -183,12 +187,12 @@ pub(crate) fn groups(mmio: bool, network: bool, disk: bool, nested: bool) -> Vec
     groups
 }
 
-/// The EROFS tree over these pmem devices.
-fn tree(spec: &Spec, devices: Range<usize>) -> ErofsPlan {
+/// The EROFS tree over `devices` pmem devices.
+fn tree(spec: &Spec, first: usize, devices: usize) -> ErofsPlan {
     let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
     ErofsPlan {
-        first: number(devices.start),
-        devices: number(devices.len()),
+        first: number(first),
+        devices: number(devices),
         dax: spec.dax,
     }
 }
@@ -205,11 +209,10 @@ fn leased(sandbox: &Sandbox, wanted: &spec::Image) -> Result<(Image, Lease), Err
 }
 
 fn check_memory(spec: &Spec, pmem: &[Pmem]) -> Result<(), Error> {
-    let lengths = pmem.iter().map(|image| {
-        fs::metadata(&image.path)
-            .map(|file| file.len())
-            .map_err(at(&image.path))
-    });
+    let lengths = pmem
+        .iter()
+        .flat_map(|image| &image.files)
+        .map(|path| fs::metadata(path).map(|file| file.len()).map_err(at(path)));
     let image = lengths.sum::<Result<u64, Error>>()?;
     let tax = image / PAGE_STRUCTURES;
     let least = MIN_MEMORY + tax;

@@ -6,7 +6,7 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use super::arguments::{MAX_PMEM, PMEM_ALIGNMENT, Plan};
 use super::control::Control;
 use super::{Error, Qemu};
-use crate::machine::{GUEST_CID, Machine, Pmem, Stopped, Vm};
+use crate::machine::{GUEST_CID, Machine, Stopped, Vm};
 
 /// At most so much of QEMU's own messages is kept for the error that names them.
 const LAST_WORDS: u64 = 4096;
@@ -43,7 +43,8 @@ impl Process {
         let pmem = machine
             .pmem
             .iter()
-            .map(measured)
+            .flat_map(|pmem| &pmem.files)
+            .map(|path| measured(path))
             .collect::<Result<Vec<_>, _>>()?;
         let (ours, theirs) = UnixStream::pair()?;
         let device = Vsock::new(&VsockSpec {
@@ -205,8 +206,8 @@ fn spawn(command: &mut Command, inherited: &[BorrowedFd<'_>]) -> Result<Child, E
 }
 
 /// An image with its length, which must suit virtio-pmem.
-fn measured(image: &Pmem) -> Result<(PathBuf, u64), Error> {
-    let path = image.path.clone();
+fn measured(path: &Path) -> Result<(PathBuf, u64), Error> {
+    let path = path.to_owned();
     let length = fs::metadata(&path)
         .map_err(|source| Error::Image {
             path: path.clone(),
