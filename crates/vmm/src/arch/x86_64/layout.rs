@@ -23,8 +23,10 @@ pub const COMMAND_LINE: u64 = 0x2_0000;
 pub const COMMAND_LINE_SIZE: usize = 2048;
 /// End of the RAM below the PC's hole.
 pub const LOW_END: u64 = 0x9_fc00;
-/// Where Linux looks for ACPI tables by itself, too.
+/// Where Linux looks for ACPI tables by itself, too. The tables end before [`GENERATION`].
 pub const ACPI: Range<u64> = 0xe_0000..0x10_0000;
+/// The 16 bytes that a machine shares with none of its clones.
+pub const GENERATION: u64 = 0xf_f000;
 /// Start of the RAM above the PC's hole.
 pub const HIGH_START: u64 = 0x10_0000;
 
@@ -44,8 +46,10 @@ pub const IDENTITY_MAP: u64 = 0xfffb_c000;
 /// See [`IDENTITY_MAP`].
 pub const TSS: u64 = 0xfffb_d000;
 
-/// The first interrupt line that a device gets; those below belong to a PC's old devices.
-pub const FIRST_GSI: u32 = 5;
+/// The interrupt line that tells of another [`GENERATION`]. Those below belong to a PC's old devices.
+pub const GENERATION_GSI: u32 = 5;
+/// The first interrupt line that a virtio device gets.
+pub const FIRST_GSI: u32 = 6;
 /// Lines of KVM's I/O APIC.
 pub const GSI_COUNT: u32 = 24;
 

@@ -10,8 +10,10 @@ mod state;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use rustix::rand::{GetRandomFlags, getrandom};
 use vm_memory::{Bytes, GuestAddress};
 
+use acpi::Generation;
 pub use boot::{Boot, Error as BootError};
 pub use ports::Ports;
 pub use state::{PlatformState, VcpuState};
@@ -36,6 +38,9 @@ pub enum Error {
     /// The kernel cannot be started.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// No random bytes for what tells the machine from its clones.
+    #[error("cannot get random bytes: {0}")]
+    Random(rustix::io::Errno),
     /// RAM is not where the tables go.
     #[error("cannot write the tables that the kernel reads: {0}")]
     Tables(#[from] vm_memory::GuestMemoryError),
@@ -99,9 +104,16 @@ pub fn load(
     let machine = acpi::Description {
         cpus,
         virtio: &slots,
-        generation: None,
+        generation: Some(Generation {
+            address: layout::GENERATION,
+            gsi: layout::GENERATION_GSI,
+        }),
     };
     let tables = acpi::tables(&machine, layout::ACPI.start);
+    debug_assert!(layout::ACPI.start + tables.len() as u64 <= layout::GENERATION);
     ram.write_slice(&tables, GuestAddress(layout::ACPI.start))?;
+    let mut generation = [0; 16];
+    getrandom(&mut generation, GetRandomFlags::empty()).map_err(Error::Random)?;
+    ram.write_slice(&generation, GuestAddress(layout::GENERATION))?;
     Ok(boot::load(ram, boot)?)
 }
