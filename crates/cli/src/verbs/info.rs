@@ -35,7 +35,7 @@ struct Facts {
     qemu: Option<String>,
     passt: Option<String>,
     kvm: String,
-    acceleration: &'static str,
+    vmm: &'static str,
 }
 
 impl Info {
@@ -77,10 +77,10 @@ fn facts(paths: Paths) -> anyhow::Result<Facts> {
             .map(|kernel| kernel.version),
         qemu: tool(Kind::Qemu),
         passt: tool(Kind::Passt),
-        acceleration: if kvm.is_usable() {
-            "kvm"
+        vmm: if kvm.is_usable() {
+            "kvm (this program itself)"
         } else {
-            "tcg (emulation)"
+            "qemu (emulation)"
         },
         kvm: kvm.to_string(),
         data: paths.data,
@@ -106,7 +106,7 @@ fn tell(out: &mut impl Write, facts: &Facts) -> io::Result<()> {
         ("qemu", facts.qemu.clone().unwrap_or_else(none)),
         ("passt", facts.passt.clone().unwrap_or_else(none)),
         ("kvm", facts.kvm.clone()),
-        ("acceleration", facts.acceleration.to_owned()),
+        ("vmm", facts.vmm.to_owned()),
     ];
     lines
         .iter()

@@ -16,11 +16,12 @@ const LITTLE_SPACE: Size = Size(2 << 30);
 /// All of them.
 pub fn all(paths: &Paths) -> Vec<Finding> {
     let tools = paths.tools();
+    let found = probe();
     vec![
         processor(std::env::consts::ARCH),
-        kvm(&probe()),
-        tool(&tools, Kind::Qemu),
-        tool(&tools, Kind::Passt),
+        kvm(&found),
+        qemu(&tools, &found),
+        passt(&tools),
         kernel(&paths.kernels()),
         tun(Path::new("/dev/net/tun")),
         namespaces(Path::new("/proc/sys"), rustix::process::geteuid().is_root()),
@@ -69,12 +70,12 @@ fn kvm(probe: &Probe) -> Finding {
         lacking(
             "kvm",
             Verdict::Fair,
-            format!("{probe}: machines are emulated, which is slow"),
+            format!("{probe}: machines are emulated by QEMU, which is slow"),
             remedy,
         )
     };
     match probe {
-        Probe::Usable => good("kvm", probe.to_string()),
+        Probe::Usable => good("kvm", format!("{probe}: machines run on it, without QEMU")),
         Probe::Missing => slow(
             "on hardware, switch on virtualization (VT-x, AMD-V) in the firmware and load the module kvm_intel or \
              kvm_amd; in a virtual machine, ask for a type with nested virtualization",
@@ -86,11 +87,20 @@ fn kvm(probe: &Probe) -> Finding {
     }
 }
 
-fn tool(tools: &Tools, kind: Kind) -> Finding {
-    let subject = match kind {
-        Kind::Qemu => "qemu",
-        Kind::Passt => "passt",
-    };
+/// Where KVM works, only `--vmm qemu` needs it.
+fn qemu(tools: &Tools, kvm: &Probe) -> Finding {
+    let found = tool("qemu", tools, Kind::Qemu);
+    match found.verdict == Verdict::Bad && kvm.is_usable() {
+        true => good("qemu", "not there; only `--vmm qemu` needs it"),
+        false => found,
+    }
+}
+
+fn passt(tools: &Tools) -> Finding {
+    tool("passt", tools, Kind::Passt)
+}
+
+fn tool(subject: &'static str, tools: &Tools, kind: Kind) -> Finding {
     match tools.find(kind) {
         Ok(tool) => good(
             subject,

@@ -66,3 +66,13 @@ fn user_namespaces_by_each_switch() {
 fn a_folder_that_is_not_there_is_bad() {
     assert_eq!(space(Path::new("/nonexistent")).verdict, Verdict::Bad);
 }
+
+#[test]
+fn qemu_is_needed_only_where_kvm_does_not_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = Tools::new(folder.path());
+    assert_eq!(qemu(&tools, &Probe::Usable).verdict, Verdict::Good);
+    if tools.find(Kind::Qemu).is_err() {
+        assert_eq!(qemu(&tools, &Probe::Missing).verdict, Verdict::Bad);
+    }
+}
