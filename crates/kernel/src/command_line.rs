@@ -3,7 +3,7 @@
 use crate::store::Kernel;
 
 /// Parameters, grouped by their reason.
-pub const PARAMETERS: [(&str, &str); 4] = [
+pub const PARAMETERS: [(&str, &str); 5] = [
     (
         "panic=-1 reboot=t",
         "a panic ends the machine at once: QEMU runs with -no-reboot",
@@ -19,6 +19,10 @@ pub const PARAMETERS: [(&str, &str); 4] = [
     (
         "no_timer_check",
         "on a busy host the check of the timer's interrupt fails, and with it the IO-APIC's timer",
+    ),
+    (
+        "dummy.numdummies=0",
+        "a built kernel has the driver of dummy interfaces in it, which makes one unasked",
     ),
 ];
 
