@@ -37,8 +37,8 @@ pub mod feature {
 pub trait Interrupt: Send + Sync {
     /// Ring `index` has used buffers.
     fn used_buffers(&self, index: u16) -> io::Result<()>;
-    /// The configuration space changed.
-    fn config_changed(&self) -> io::Result<()>;
+    /// The configuration space changed, and is `config` now: a transport may show the driver a copy of it.
+    fn config_changed(&self, config: &[u8]) -> io::Result<()>;
 }
 
 /// What a device is given to run with.

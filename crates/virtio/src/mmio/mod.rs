@@ -356,10 +356,7 @@ impl Transport {
     fn show_config(&self) {
         let mut config = [0; CONFIG_SIZE];
         self.device.read_config(0, &mut config);
-        let (words, _) = config.as_chunks::<4>();
-        for (at, word) in (offset::CONFIG..).step_by(4).zip(words) {
-            self.registers.set(at, u32::from_le_bytes(*word));
-        }
+        self.registers.show_config(&config);
     }
 }
 
@@ -395,7 +392,8 @@ impl Interrupt for Line {
         self.raise()
     }
 
-    fn config_changed(&self) -> io::Result<()> {
+    fn config_changed(&self, config: &[u8]) -> io::Result<()> {
+        self.registers.show_config(config);
         let generation = self.registers.get(offset::CONFIG_GENERATION);
         self.registers
             .set(offset::CONFIG_GENERATION, generation.wrapping_add(1));

@@ -139,4 +139,16 @@ impl Registers {
     pub fn clear_bits(&self, offset: u32, bits: u32) {
         self.word(offset).fetch_and(!bits.to_le(), Ordering::AcqRel);
     }
+
+    /// Shows `config` as the beginning of the configuration space; what of it has no place on the page is left out.
+    pub fn show_config(&self, config: &[u8]) {
+        for (at, bytes) in (offset::CONFIG..PAGE_SIZE as u32)
+            .step_by(4)
+            .zip(config.chunks(4))
+        {
+            let mut word = [0; 4];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.set(at, u32::from_le_bytes(word));
+        }
+    }
 }

@@ -318,7 +318,13 @@ fn a_change_of_configuration_is_announced_until_acknowledged() {
     let (mut bench, _driver) = Bench::running();
     let ring = bench.seen.lock().unwrap().rings.take().unwrap().remove(0);
     drop(ring);
-    bench.transport.line.clone().config_changed().unwrap();
+    let line = bench.transport.line.clone();
+    line.config_changed(b"changed").unwrap();
+    assert_eq!(bench.page.get(offset::CONFIG), u32::from_le_bytes(*b"chan"));
+    assert_eq!(
+        bench.page.get(offset::CONFIG + 4),
+        u32::from_le_bytes(*b"ged\0")
+    );
     assert_eq!(bench.page.get(offset::INTERRUPT_STATUS), 3);
     assert_eq!(bench.page.get(offset::CONFIG_GENERATION), 1);
     assert_eq!(bench.interrupts(), 1);

@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_F_MAC, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS,
-    VIRTIO_NET_S_LINK_UP,
 };
-use zerocopy::little_endian::U16;
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::IntoBytes;
 
+use super::config::Config;
 use super::link::Link;
 use super::receive::Receiver;
 use super::transmit::Transmitter;
@@ -32,16 +31,6 @@ const FEATURES: u64 = feature::RING
     | 1 << VIRTIO_NET_F_STATUS
     | 1 << VIRTIO_NET_F_MRG_RXBUF;
 
-/// `struct virtio_net_config` (section 5.1.4), as far as features are offered.
-#[derive(IntoBytes, Immutable)]
-#[repr(C)]
-struct Config {
-    mac: [u8; 6],
-    status: U16,
-    max_virtqueue_pairs: U16,
-    mtu: U16,
-}
-
 /// A network card. See the [module](super).
 pub struct Net {
     state: NetState,
@@ -57,9 +46,10 @@ impl Net {
             return Err(NetError::Mtu { mtu });
         }
         let longest = usize::from(mtu) + ETHERNET;
-        let link = Link::new(stream);
+        let state = NetState { mac, mtu };
+        let link = Link::new(stream, state);
         Ok(Self {
-            state: NetState { mac, mtu },
+            state,
             link_up: link.status(),
             worker: Worker::new(
                 "net",
@@ -91,13 +81,7 @@ impl Device for Net {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let up = self.link_up.load(Ordering::Acquire);
-        let config = Config {
-            mac: self.state.mac,
-            status: if up { VIRTIO_NET_S_LINK_UP as u16 } else { 0 }.into(),
-            max_virtqueue_pairs: 1.into(),
-            mtu: self.state.mtu.into(),
-        };
+        let config = Config::new(self.state, self.link_up.load(Ordering::Acquire));
         read_config_from(config.as_bytes(), offset, data);
     }
 

@@ -9,7 +9,7 @@ use super::device::Card;
 use super::link::Link;
 use super::receive::Receiver;
 use super::transmit::Transmitter;
-use super::{ETHERNET, HEADER, PREFIX};
+use super::{ETHERNET, HEADER, NetState, PREFIX};
 use crate::memory::Windows;
 use crate::queue::{Ring, RingError};
 use crate::testing::{Buffer, Driver, FakeGuest};
@@ -63,8 +63,12 @@ impl Wire {
         let (rx, tx) = (guest.driver(0, RING_SIZE), guest.driver(1, RING_SIZE));
         let (ours, peer) = UnixStream::pair().expect("a socket pair");
         peer.set_nonblocking(true).expect("a socket");
+        let card = NetState {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: MTU,
+        };
         let mut card = Card {
-            link: Link::new(ours.into()),
+            link: Link::new(ours.into(), card),
             transmitter: Transmitter::new(LONGEST),
             receiver: Receiver::new(LONGEST),
         };

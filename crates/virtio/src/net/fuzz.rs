@@ -13,7 +13,7 @@ use super::device::Card;
 use super::link::Link;
 use super::receive::Receiver;
 use super::transmit::Transmitter;
-use super::{ETHERNET, HEADER, PREFIX};
+use super::{ETHERNET, HEADER, NetState, PREFIX};
 use crate::memory::Windows;
 use crate::queue::Ring;
 use crate::testing::{Buffer, Choices, Driver, FakeGuest, RAM_SIZE};
@@ -21,7 +21,11 @@ use crate::worker::Service;
 
 const PAGE: u64 = 4096;
 /// The longest frame of the guest.
-const LONGEST: usize = 65_520 + ETHERNET;
+const LONGEST: usize = CARD.mtu as usize + ETHERNET;
+const CARD: NetState = NetState {
+    mac: [2, 0, 0, 0, 0, 1],
+    mtu: 65_520,
+};
 /// Entries of each ring.
 const RING_SIZE: u16 = 256;
 /// Where the window begins: a page of a file, and a page beyond its end.
@@ -84,7 +88,7 @@ impl Play {
         peer.set_nonblocking(true).expect("a socket");
         Self {
             card: Card {
-                link: Link::new(ours.into()),
+                link: Link::new(ours.into(), CARD),
                 transmitter: Transmitter::new(LONGEST),
                 receiver: Receiver::new(LONGEST),
             },

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::Shutdown;
 use thiserror::Error;
+use zerocopy::IntoBytes;
 
-use super::MAX_FRAME;
+use super::config::Config;
+use super::{MAX_FRAME, NetState};
 use crate::device::Interrupt;
 
 /// Why the link went down.
@@ -38,15 +40,17 @@ impl From<io::Error> for End {
 /// The stream, until it ends.
 pub struct Link {
     stream: OwnedFd,
+    card: NetState,
     up: Arc<AtomicBool>,
     driver: Option<Arc<dyn Interrupt>>,
 }
 
 impl Link {
-    /// A link over `stream`, which is up.
-    pub fn new(stream: OwnedFd) -> Self {
+    /// The link of `card` over `stream`, which is up.
+    pub fn new(stream: OwnedFd, card: NetState) -> Self {
         Self {
             stream,
+            card,
             up: Arc::new(AtomicBool::new(true)),
             driver: None,
         }
@@ -81,7 +85,7 @@ impl Link {
         // The other side learns of it too, if it is still there.
         let _ = rustix::net::shutdown(&self.stream, Shutdown::Both);
         if let Some(driver) = &self.driver
-            && let Err(error) = driver.config_changed()
+            && let Err(error) = driver.config_changed(Config::new(self.card, false).as_bytes())
         {
             tracing::warn!(%error, "cannot tell the guest that its network link is down");
         }

@@ -14,6 +14,7 @@
 //!
 //! When the socket ends, or breaks its format, the link goes down; the guest can see it, and lives on.
 
+mod config;
 mod device;
 #[cfg(test)]
 mod fake_driver;

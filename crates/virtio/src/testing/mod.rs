@@ -197,7 +197,7 @@ impl Interrupt for Bells {
         Ok(())
     }
 
-    fn config_changed(&self) -> io::Result<()> {
+    fn config_changed(&self, _config: &[u8]) -> io::Result<()> {
         self.used_buffers(0)
     }
 }

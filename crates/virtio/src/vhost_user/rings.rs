@@ -40,7 +40,7 @@ impl Interrupt for Calls {
         }
     }
 
-    fn config_changed(&self) -> io::Result<()> {
+    fn config_changed(&self, _config: &[u8]) -> io::Result<()> {
         // Needs the back-end channel, which no device of ours has asked for yet.
         Err(io::ErrorKind::Unsupported.into())
     }

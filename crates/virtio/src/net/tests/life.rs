@@ -25,15 +25,15 @@ fn card() -> (Net, UnixStream) {
 }
 
 /// Reports changes of the configuration space.
-struct Changes(Sender<()>);
+struct Changes(Sender<Vec<u8>>);
 
 impl Interrupt for Changes {
     fn used_buffers(&self, _index: u16) -> io::Result<()> {
         Ok(())
     }
 
-    fn config_changed(&self) -> io::Result<()> {
-        self.0.send(()).map_err(io::Error::other)
+    fn config_changed(&self, config: &[u8]) -> io::Result<()> {
+        self.0.send(config.to_vec()).map_err(io::Error::other)
     }
 }
 
@@ -45,7 +45,7 @@ struct Running {
     rx: Driver,
     tx: Driver,
     page: u64,
-    changes: Receiver<()>,
+    changes: Receiver<Vec<u8>>,
 }
 
 impl Running {
@@ -235,8 +235,11 @@ fn a_peer_that_goes_takes_the_link_down_and_the_guest_lives_on() {
         .unwrap();
     assert_eq!(running.receive(), frame);
     running.peer = UnixStream::pair().unwrap().0;
-    running.changes.recv().unwrap();
+    let shown = running.changes.recv().unwrap();
     assert!(!running.link_is_up());
+    let mut config = vec![0; shown.len()];
+    running.net.read_config(0, &mut config);
+    assert_eq!(shown, config);
     for _ in 0..3 {
         running.send(&frame);
     }
