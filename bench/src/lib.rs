@@ -7,6 +7,7 @@
 pub mod cost;
 pub mod floor;
 pub mod host;
+pub mod lab;
 pub mod layout;
 pub mod machine;
 pub mod memory;

@@ -102,7 +102,8 @@ impl Door {
         let at = Instant::now();
         handshake(&mut stream, Side::Host)?;
         let mut frames = FrameReader::new(stream.try_clone().map_err(Error::Accept)?);
-        frames.next_message::<Hello>()?;
+        let Hello { kernel } = frames.next_message()?;
+        tracing::debug!(kernel, "the agent has called");
         Ok(Caller { stream, frames, at })
     }
 }

@@ -1,0 +1,118 @@
+//! Runs in the lab: starts a virtual machine's program, stops the clock and the counters at its guest's first message, and
+//! prints both as JSON.
+//!
+//!   count_exits MESSAGE COMMAND [ARGUMENT]...
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{self, PipeReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+/// Where tracefs shows the events of KVM.
+const EVENTS: &str = "/sys/kernel/tracing/events/kvm";
+/// The events and what each of their exits is counted by.
+const COUNTED: [(&str, &str); 2] = [
+    ("kvm_exit", "exit_reason"),
+    ("kvm_userspace_exit", "reason"),
+];
+/// A program that says more than this without the message will not say it.
+const TALK_LIMIT: usize = 1 << 20;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = env::args().skip(1);
+    let message = arguments.next().context("the MESSAGE is missing")?;
+    let program = arguments.next().context("the COMMAND is missing")?;
+    let (mut output, writer) = io::pipe()?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+
+    for (event, key) in COUNTED {
+        set(event, &format!("hist:keys={key}"))?;
+    }
+    let begun = Instant::now();
+    let mut child = command.spawn()?;
+    drop(command);
+    let said = until(&mut output, &message);
+    let seconds = begun.elapsed().as_secs_f64();
+    let counts = stopped(&child).and_then(|()| counts());
+    let ended = end(&mut child, &mut output);
+    for (event, key) in COUNTED {
+        set(event, &format!("!hist:keys={key}"))?;
+    }
+    said?;
+    ended?;
+    let [exits, user] = counts?;
+    println!(
+        "{}",
+        json!({"seconds": seconds, "exits": exits, "user": user})
+    );
+    Ok(())
+}
+
+fn set(event: &str, trigger: &str) -> anyhow::Result<()> {
+    let path = format!("{EVENTS}/{event}/trigger");
+    fs::write(&path, trigger).with_context(|| format!("cannot write {trigger:?} to {path}"))
+}
+
+/// Reads until `message` has come.
+fn until(output: &mut PipeReader, message: &str) -> anyhow::Result<()> {
+    let mut said = Vec::new();
+    let mut piece = [0; 4096];
+    while said.len() < TALK_LIMIT {
+        let length = output.read(&mut piece)?;
+        said.extend_from_slice(&piece[..length]);
+        let found = said
+            .windows(message.len())
+            .any(|part| part == message.as_bytes());
+        if found {
+            return Ok(());
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    bail!(
+        "the program did not say {message:?}, but {:?}",
+        String::from_utf8_lossy(&said)
+    )
+}
+
+/// Stops the program, and with it its machine, so that nothing is counted any more.
+fn stopped(child: &Child) -> anyhow::Result<()> {
+    Ok(kill_process(Pid::from_child(child), Signal::STOP)?)
+}
+
+fn end(child: &mut Child, output: &mut PipeReader) -> anyhow::Result<()> {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::TERM)?;
+    kill_process(pid, Signal::CONT)?;
+    io::copy(output, &mut io::sink())?;
+    child.wait()?;
+    Ok(())
+}
+
+/// The exits of each reason, for each counted event.
+fn counts() -> anyhow::Result<[BTreeMap<String, u64>; 2]> {
+    let of = |event| -> anyhow::Result<_> {
+        let text = fs::read_to_string(format!("{EVENTS}/{event}/hist"))?;
+        Ok(text.lines().filter_map(bucket).collect())
+    };
+    Ok([of(COUNTED[0].0)?, of(COUNTED[1].0)?])
+}
+
+/// A line `{ exit_reason:  96 } hitcount:  852`.
+fn bucket(line: &str) -> Option<(String, u64)> {
+    let (key, count) = line.split_once("} hitcount:")?;
+    let (_, key) = key.split_once(':')?;
+    Some((key.trim().to_owned(), count.trim().parse().ok()?))
+}
