@@ -18,8 +18,8 @@ const IMAGE: &str = "localhost/cenote-lab";
 /// Its name.
 const NAME: &str = "lab";
 /// How a command reaches the place where it has both the machine's rights and the container's files: with all
-/// capabilities, in the mount namespace of the container's only process.
-const ENTER: &str = "exec nsenter -m -t \"$(pidof sleep)\" sh -c \"$0\"";
+/// capabilities, in the mount and process namespaces of the container's only process.
+const ENTER: &str = "exec nsenter -m -p -t \"$(pidof sleep)\" sh -c \"$0\"";
 /// The firmware of QEMU's microvm (Debian: seabios).
 const MICROVM_FIRMWARE: &str = "/usr/share/seabios/bios-microvm.bin";
 /// What comes before every command.
@@ -32,15 +32,16 @@ pub struct Lab<'a> {
     host: &'a Host,
     _sleeper: Sleeper<'a>,
     kernel: String,
+    own_kernel: String,
     qemu: String,
 }
 
 impl<'a> Lab<'a> {
-    /// Opens a lab with the image `busybox`, QEMU and the program `programs`, which were built beside this one.
+    /// Opens a lab with `image`, QEMU and the program `programs`, which were built beside this one.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn open(host: &'a Host, programs: &[&str]) -> anyhow::Result<Self> {
+    pub fn open(host: &'a Host, image: &str, programs: &[&str]) -> anyhow::Result<Self> {
         let [distro, built] = [false, true].map(|built| newest_kernel(host, built));
         // The built kernel has no histograms of tracepoints, so the lab itself runs the distribution's.
         let distro =
@@ -59,7 +60,7 @@ impl<'a> Lab<'a> {
         let flags = [
             "--nested",
             "--nested-image",
-            "busybox",
+            image,
             "--cpus",
             "2",
             "--memory",
@@ -71,7 +72,8 @@ impl<'a> Lab<'a> {
         let lab = Self {
             host,
             _sleeper: sleeper,
-            kernel: built.unwrap_or(distro),
+            kernel: built.unwrap_or_else(|| distro.clone()),
+            own_kernel: distro,
             qemu,
         };
         lab.run("mount -t tracefs tracefs /sys/kernel/tracing")?;
@@ -81,6 +83,11 @@ impl<'a> Lab<'a> {
     /// The kernel that machines in the lab run: the built one if there is one.
     pub fn kernel(&self) -> &str {
         &self.kernel
+    }
+
+    /// The kernel that the lab itself runs: the distribution's.
+    pub fn own_kernel(&self) -> &str {
+        &self.own_kernel
     }
 
     /// The words with which QEMU's command line begins.

@@ -5,6 +5,7 @@
 //! writes the same as JSON.
 
 pub mod cost;
+pub mod files;
 pub mod floor;
 pub mod host;
 pub mod lab;

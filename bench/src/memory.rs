@@ -24,6 +24,30 @@ pub struct Resident {
     pub rss: f64,
     /// Each page divided by the number of processes that map it.
     pub pss: f64,
+    /// Pages that no other process maps.
+    pub private: f64,
+}
+
+/// A mapping, by which [`Resident::sum`] chooses.
+#[derive(Debug, Clone, Copy)]
+pub struct Mapping<'a> {
+    /// Its length in bytes.
+    pub size: u64,
+    /// The file's path, or nothing.
+    pub path: &'a str,
+}
+
+impl<'a> Mapping<'a> {
+    /// A mapping's own line, which alone begins with an address range instead of a name and a colon.
+    fn of(line: &'a str) -> Option<Self> {
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        let address = |text| u64::from_str_radix(text, 16).ok();
+        Some(Self {
+            size: address(end)?.checked_sub(address(start)?)?,
+            // Five words come before it, and blanks.
+            path: line.splitn(6, ' ').nth(5).unwrap_or_default().trim(),
+        })
+    }
 }
 
 impl Resident {
@@ -32,7 +56,7 @@ impl Resident {
     /// # Errors
     /// When the process is gone or another user's.
     pub fn of(process: u32) -> anyhow::Result<Self> {
-        Self::where_path(process, |_| true)
+        Self::where_mapping(process, |_| true)
     }
 
     /// Of the mappings of image files.
@@ -40,28 +64,25 @@ impl Resident {
     /// # Errors
     /// As [`Resident::of`].
     pub fn of_images(process: u32) -> anyhow::Result<Self> {
-        Self::where_path(process, |path| path.ends_with(".erofs"))
+        Self::where_mapping(process, |mapping| mapping.path.ends_with(".erofs"))
     }
 
-    fn where_path(process: u32, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Self> {
+    fn where_mapping(process: u32, wanted: impl Fn(Mapping<'_>) -> bool) -> anyhow::Result<Self> {
         let path = format!("/proc/{process}/smaps");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         Ok(Self::sum(&text, wanted))
     }
 
-    /// Sums up the mappings whose path is `wanted` (proc_pid_smaps(5)).
-    fn sum(smaps: &str, wanted: impl Fn(&str) -> bool) -> Self {
+    /// Sums up the mappings in `smaps` that are `wanted` (proc_pid_smaps(5)).
+    pub fn sum(smaps: &str, wanted: impl Fn(Mapping<'_>) -> bool) -> Self {
         let (mut sum, mut counts) = (Self::default(), false);
         for line in smaps.lines() {
             let first = line.split_whitespace().next().unwrap_or_default();
             match first {
                 "Rss:" if counts => sum.rss += bytes(line),
                 "Pss:" if counts => sum.pss += bytes(line),
-                // Only a mapping's own line begins with an address range instead of a name and a colon.
-                _ if first.contains('-') => {
-                    counts = wanted(line.splitn(6, ' ').last().unwrap_or_default().trim())
-                }
-                _ => {}
+                "Private_Clean:" | "Private_Dirty:" if counts => sum.private += bytes(line),
+                _ => counts = Mapping::of(line).map_or(counts, &wanted),
             }
         }
         sum

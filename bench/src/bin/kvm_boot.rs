@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
         "How long and how many exits is it to the agent's first message on KVM, beside QEMU?",
     );
     let host = Host::with_busybox()?;
-    let lab = Lab::open(&host, &["count_exits"])?;
+    let lab = Lab::open(&host, "busybox", &["count_exits"])?;
     report.condition("kernel and tools", host.versions()?);
     report.condition("kernel of the machines", lab.kernel());
     report.condition(

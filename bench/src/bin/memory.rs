@@ -1,14 +1,7 @@
 //! What does reading an image's files cost in memory: in the guest, with DAX and without, and on the host, for one sandbox and
 //! for two of the same image?
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
-
-use anyhow::Context;
-use cenote_bench::cost;
+use cenote_bench::files;
 use cenote_bench::host::{Host, Sleeper};
 use cenote_bench::memory::{Resident, file_caches};
 use cenote_bench::report::{Flags, Report, Side};
@@ -29,7 +22,6 @@ struct Memory {
 }
 
 const MEGABYTE: usize = 1_000_000;
-const IMAGE: &str = "localhost/files";
 
 fn main() -> anyhow::Result<()> {
     let bench = Memory::parse();
@@ -39,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     );
     let host = Host::new()?;
     report.condition("kernel and tools", host.versions()?);
-    import_files(&host, bench.megabytes * MEGABYTE)?;
+    files::import(&host, bench.megabytes * MEGABYTE)?;
     report.condition(
         "read",
         format!(
@@ -79,7 +71,7 @@ fn main() -> anyhow::Result<()> {
 
 /// By how many bytes the guest's caches grow when it reads the large file after the small one.
 fn growth(host: &Host, flags: &[&str]) -> anyhow::Result<f64> {
-    let sleeper = host.sleeper("reader", flags, IMAGE)?;
+    let sleeper = host.sleeper("reader", flags, files::IMAGE)?;
     sleeper.shell("cat /warm >/dev/null")?;
     let before = file_caches(&sleeper)?;
     sleeper.shell("cat /large >/dev/null")?;
@@ -88,10 +80,10 @@ fn growth(host: &Host, flags: &[&str]) -> anyhow::Result<f64> {
 
 /// What the host spends on one sandbox and on two that have read the same file.
 fn two_sandboxes(host: &Host, report: &mut Report) -> anyhow::Result<()> {
-    let first = host.sleeper("first", &[], IMAGE)?;
+    let first = host.sleeper("first", &[], files::IMAGE)?;
     first.shell("cat /large >/dev/null")?;
     tell(report, "one sandbox", &first)?;
-    let second = host.sleeper("second", &[], IMAGE)?;
+    let second = host.sleeper("second", &[], files::IMAGE)?;
     second.shell("cat /large >/dev/null")?;
     tell(report, "each of two, the first", &first)?;
     tell(report, "each of two, the second", &second)
@@ -117,42 +109,4 @@ fn tell(report: &mut Report, name: &str, sleeper: &Sleeper<'_>) -> anyhow::Resul
         );
     }
     Ok(())
-}
-
-/// Makes the image: busybox, a small file and a large one.
-fn import_files(host: &Host, size: usize) -> anyhow::Result<()> {
-    let root = host.scratch().join("root");
-    fs::create_dir_all(root.join("bin"))?;
-    let busybox = Path::new("/bin/busybox");
-    fs::copy(busybox, root.join("bin/busybox"))
-        .context("cannot copy /bin/busybox: install the package busybox-static")?;
-    for name in ["sh", "cat", "grep", "sleep"] {
-        symlink("busybox", root.join("bin").join(name))?;
-    }
-    noise(&root.join("warm"), 8 * MEGABYTE, 1)?;
-    noise(&root.join("large"), size, 2)?;
-    let archive = host.scratch().join("root.tar");
-    cost::of(
-        Command::new("tar")
-            .arg("-C")
-            .arg(&root)
-            .arg("-cf")
-            .arg(&archive)
-            .arg("."),
-    )?;
-    host.run(&["import".as_ref(), archive.as_os_str(), IMAGE.as_ref()])?;
-    Ok(())
-}
-
-/// Writes bytes in which no page is like another (xorshift64).
-fn noise(path: &Path, size: usize, seed: u64) -> anyhow::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let mut state = seed;
-    for _ in 0..size / 8 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        file.write_all(&state.to_le_bytes())?;
-    }
-    Ok(file.flush()?)
 }
