@@ -51,6 +51,17 @@ pub enum Error {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// An earlier Cenote has installed it, without modules that are needed now.
+    #[error(
+        "the kernel {version} was installed without the modules of the group {group:?}; \
+         run `cenote kernel rm {version}`, then `cenote kernel install`"
+    )]
+    Lacks {
+        /// The kernel.
+        version: String,
+        /// What it lacks.
+        group: Group,
+    },
     /// A file or folder cannot be used.
     #[error("cannot use {}", path.display())]
     Io {
@@ -102,11 +113,21 @@ pub struct Built {
 }
 
 impl Kernel {
-    /// Looks at the file that will be started: a damaged one would say nothing at all.
+    /// Looks at the file that will be started, since a damaged one would say nothing at all, and for the modules of
+    /// `groups`, unless everything is built in.
     ///
     /// # Errors
-    /// [`Error::Unusable`] and [`Error::Io`].
-    pub fn check(&self) -> Result<(), Error> {
+    /// [`Error::Unusable`], [`Error::Lacks`] and [`Error::Io`].
+    pub fn check(&self, groups: &[Group]) -> Result<(), Error> {
+        let has = |group: &Group| self.modules.iter().any(|module| module.group == *group);
+        if !self.modules.is_empty()
+            && let Some(&group) = groups.iter().find(|group| !has(group))
+        {
+            return Err(Error::Lacks {
+                version: self.version.clone(),
+                group,
+            });
+        }
         let file = fs::File::open(&self.vmlinux).map_err(Error::io(&self.vmlinux))?;
         vmlinux::check(&ReadCache::new(file)).map_err(|source| Error::Unusable {
             version: self.version.clone(),

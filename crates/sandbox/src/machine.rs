@@ -106,7 +106,13 @@ pub(crate) fn assemble(
 ) -> Result<Assembly, Error> {
     let spec = sandbox.spec();
     let kernel = host.kernel(spec.kernel.as_deref())?;
-    kernel.check()?;
+    let groups = groups(
+        backend.has_mmio(),
+        matches!(spec.network, Network::Default { .. }),
+        !spec.read_only,
+        spec.nested.is_some(),
+    );
+    kernel.check(&groups)?;
     let (image, lease) = leased(sandbox, &spec.image)?;
     let mut leases = vec![lease];
     let mut pmem = Vec::new();
@@ -145,16 +151,7 @@ pub(crate) fn assemble(
         network.as_ref().map(cenote_net::Network::settings),
     );
     let machine = Machine {
-        initramfs: cenote_kernel::initramfs(
-            &kernel,
-            AGENT,
-            &groups(
-                backend.has_mmio(),
-                card.is_some(),
-                disk.is_some(),
-                spec.nested.is_some(),
-            ),
-        )?,
+        initramfs: cenote_kernel::initramfs(&kernel, AGENT, &groups)?,
         command_line: kernel.command_line(),
         kernel: kernel.vmlinux,
         cpus: spec.resources.cpus,

@@ -127,3 +127,22 @@ fn a_lent_kernel_is_listed_once_leaves_its_files_to_this_store_and_stays() {
     // Now the lent one of the same version shows.
     assert_eq!(store.list().unwrap().len(), 2);
 }
+
+#[test]
+fn a_kernel_without_a_group_that_is_needed_is_refused_before_it_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().join("kernels"));
+    put(&store, "7.3.4");
+    let kernel = store.choose(None).unwrap();
+    let refused = kernel.check(&[Group::Vsock, Group::Mmio]).unwrap_err();
+    assert!(matches!(
+        &refused,
+        Error::Lacks { version, group: Group::Mmio } if version == "7.3.4"
+    ));
+    assert!(refused.to_string().contains("cenote kernel install"));
+    // With these it comes to the file, which is not there.
+    assert!(matches!(
+        kernel.check(&[Group::Vsock]),
+        Err(Error::Io { .. })
+    ));
+}
