@@ -17,6 +17,7 @@ pub mod mmio;
 pub mod net;
 pub mod pmem;
 pub mod queue;
+mod queue_thread;
 pub mod rng;
 pub mod vhost_user;
 pub mod vsock;

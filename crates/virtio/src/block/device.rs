@@ -13,10 +13,11 @@ use zerocopy::IntoBytes;
 
 use super::config::Config;
 use super::disk::Disk;
-use super::worker::{Shared, Worker};
+use super::worker::{Service, Shared};
 use super::{BlockError, BlockSpec, BlockState};
 use crate::device::{ActivateError, Activation, Device, DeviceState, feature, read_config_from};
-use crate::queue::RingPosition;
+use crate::queue::{Ring, RingPosition};
+use crate::queue_thread::QueueThread;
 
 /// Most queues of a device. Each has a thread; more of them than a host's disk or memory can feed gain nothing.
 pub const MAX_QUEUES: u16 = 16;
@@ -29,7 +30,7 @@ pub struct Block {
     queue_sizes: Vec<u16>,
     config: Config,
     id: String,
-    workers: Vec<Option<Worker>>,
+    threads: Vec<Option<QueueThread>>,
 }
 
 impl Block {
@@ -42,7 +43,7 @@ impl Block {
             disk: Arc::new(disk),
             queue_sizes: vec![QUEUE_SIZE; queues.into()],
             id: spec.id.clone(),
-            workers: Vec::new(),
+            threads: Vec::new(),
         })
     }
 
@@ -104,30 +105,28 @@ impl Device for Block {
             disk: Arc::clone(&self.disk),
             write_through: !knows_flush && !self.disk.is_ephemeral(),
         });
-        let mut workers = Vec::with_capacity(activation.rings.len());
-        for ring in activation.rings {
-            let worker = ring
-                .map(|ring| Worker::start(ring, Arc::clone(&shared)))
-                .transpose()
-                .map_err(|source| ActivateError::Resources {
-                    device: self.name(),
-                    call: "starting a queue's thread",
-                    source,
-                })?;
-            workers.push(worker);
-        }
-        self.workers = workers;
+        let start = |ring: Ring| {
+            let shared = Arc::clone(&shared);
+            QueueThread::start(self.name(), ring, move |ring, waiter| {
+                let memory = ring.memory().clone();
+                Service::new(ring, &shared, &memory, waiter).run()
+            })
+        };
+        self.threads = activation
+            .rings
+            .into_iter()
+            .map(|ring| ring.map(start).transpose())
+            .collect::<Result<_, _>>()
+            .map_err(|source| ActivateError::Resources {
+                device: self.name(),
+                call: "starting a queue's thread",
+                source,
+            })?;
         Ok(())
     }
 
     fn pause(&mut self) -> Vec<Option<RingPosition>> {
-        let workers = mem::take(&mut self.workers);
-        // All at once, so that the slowest request is waited for once.
-        workers.iter().flatten().for_each(Worker::ask_to_stop);
-        workers
-            .into_iter()
-            .map(|worker| worker.and_then(Worker::stop))
-            .collect()
+        QueueThread::stop_all(mem::take(&mut self.threads))
     }
 
     fn reset(&mut self) {}

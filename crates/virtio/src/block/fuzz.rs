@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use rustix::event::epoll::{self, CreateFlags};
 use tempfile::NamedTempFile;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -17,6 +16,7 @@ use super::BlockSpec;
 use super::disk::{Disk, SECTOR};
 use super::worker::{Service, Shared};
 use crate::memory::Windows;
+use crate::queue_thread::Waiter;
 use crate::testing::{Buffer, Choices, Driver, FakeGuest, RAM_SIZE};
 
 const SECTORS: u64 = 64;
@@ -41,8 +41,8 @@ pub fn requests(data: &[u8]) {
         write_through: false,
     };
     let memory = host.guest.memory();
-    let epoll = epoll::create(CreateFlags::CLOEXEC).expect("an epoll");
-    let mut service = Service::new(host.driver.ring(), &shared, &memory, &epoll);
+    let waiter = Waiter::idle();
+    let mut service = Service::new(host.driver.ring(), &shared, &memory, &waiter);
     for _ in 0..MAX_REQUESTS {
         let Some(kind) = bytes.next() else { break };
         let head = host.offer(kind, &mut bytes);

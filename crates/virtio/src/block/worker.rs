@@ -1,21 +1,14 @@
 //! The thread that serves one queue of a block device.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
 
 use super::disk::{Cached, Disk};
 use super::request::{self, Operation, Range, RequestError, Status};
 use super::uring::{Flight, Read, Uring};
 use crate::memory::Memory;
 use crate::queue::{Chain, Ring, RingError, RingPosition};
+use crate::queue_thread::Waiter;
 
 /// Requests taken before those that have ended meanwhile are looked at, and a stop is heard.
 const QUOTA: usize = 64;
@@ -23,8 +16,6 @@ const QUOTA: usize = 64;
 /// With less, each large request is an interrupt, which costs a nested guest more than the wait; with more, the guest
 /// asks for the next ones too late.
 const NOTIFY_BYTES: u64 = 4 << 20;
-/// Events taken from epoll at once: doorbell, bell and ring.
-const EVENTS: usize = 3;
 
 /// What all workers of a device share.
 pub struct Shared {
@@ -32,79 +23,6 @@ pub struct Shared {
     pub disk: Arc<Disk>,
     /// Whether a write has to be on the host's disk when it is answered, because the driver knows no flush.
     pub write_through: bool,
-}
-
-/// A running worker. Dropping it stops it.
-pub struct Worker {
-    stop: Arc<Stop>,
-    thread: Option<JoinHandle<Option<RingPosition>>>,
-}
-
-struct Stop {
-    asked: AtomicBool,
-    bell: OwnedFd,
-}
-
-impl Worker {
-    /// Starts a thread that serves `ring`.
-    pub fn start(ring: Ring, shared: Arc<Shared>) -> io::Result<Self> {
-        let stop = Arc::new(Stop {
-            asked: AtomicBool::new(false),
-            bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
-        });
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        watch(&epoll, ring.doorbell())?;
-        watch(&epoll, &stop.bell)?;
-        let heard = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name(format!("block-{}", ring.index()))
-            .spawn(move || {
-                let memory = ring.memory().clone();
-                Service::new(ring, &shared, &memory, &epoll).run(&heard)
-            })?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
-    }
-
-    /// Asks the thread to stop, without waiting for it.
-    pub fn ask_to_stop(&self) {
-        self.stop.asked.store(true, Ordering::Release);
-        // Fails only when the counter is full, and then the bell rings already.
-        let _ = rustix::io::write(&self.stop.bell, &1u64.to_ne_bytes());
-    }
-
-    /// Stops the thread when all that it has taken is answered; returns where the ring stands, or `None` if its driver
-    /// broke it.
-    pub fn stop(mut self) -> Option<RingPosition> {
-        self.join()
-    }
-
-    fn join(&mut self) -> Option<RingPosition> {
-        let thread = self.thread.take()?;
-        self.ask_to_stop();
-        thread.join().unwrap_or_else(|_| {
-            tracing::error!("block: a worker has panicked");
-            None
-        })
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.join();
-    }
-}
-
-/// All descriptors only wake the loop, which then looks at everything: so they are edge-triggered and not read.
-fn watch(epoll: &OwnedFd, fd: impl std::os::fd::AsFd) -> io::Result<()> {
-    Ok(epoll::add(
-        epoll,
-        fd,
-        EventData::new_u64(0),
-        EventFlags::IN | EventFlags::ET,
-    )?)
 }
 
 /// Where requests go that cannot be answered at once.
@@ -121,7 +39,7 @@ pub(super) struct Service<'m> {
     ring: Ring,
     shared: &'m Shared,
     memory: &'m Memory,
-    epoll: &'m OwnedFd,
+    waiter: &'m Waiter,
     background: Background<'m>,
     /// Bytes moved for requests of which the guest was not told.
     unannounced: u64,
@@ -132,20 +50,22 @@ impl<'m> Service<'m> {
         ring: Ring,
         shared: &'m Shared,
         memory: &'m Memory,
-        epoll: &'m OwnedFd,
+        waiter: &'m Waiter,
     ) -> Self {
         Self {
             ring,
             shared,
             memory,
-            epoll,
+            waiter,
             background: Background::Unused,
             unannounced: 0,
         }
     }
 
-    fn run(mut self, stop: &Stop) -> Option<RingPosition> {
-        let served = self.serve(stop);
+    /// Serves the ring until the thread shall end and all that was taken is answered; returns where the ring stands, or
+    /// `None` if its driver broke it.
+    pub(super) fn run(mut self) -> Option<RingPosition> {
+        let served = self.serve();
         let ended = self.finish_all();
         match served.and(ended) {
             Ok(()) => Some(self.ring.position()),
@@ -156,15 +76,10 @@ impl<'m> Service<'m> {
         }
     }
 
-    fn serve(&mut self, stop: &Stop) -> Result<(), ServeError> {
-        let mut events = Vec::with_capacity(EVENTS);
-        while !stop.asked.load(Ordering::Acquire) {
-            if self.round()? {
-                continue;
-            }
-            match epoll::wait(self.epoll, spare_capacity(&mut events), None) {
-                Ok(_) | Err(Errno::INTR) => events.clear(),
-                Err(error) => return Err(ServeError::Wait(error.into())),
+    fn serve(&mut self) -> Result<(), ServeError> {
+        while !self.waiter.is_over() {
+            if !self.round()? {
+                self.waiter.wait().map_err(ServeError::Wait)?;
             }
         }
         Ok(())
@@ -292,7 +207,7 @@ impl<'m> Service<'m> {
 
     fn set_up_background(&self) -> Background<'m> {
         let uring = Uring::new().and_then(|uring| {
-            watch(self.epoll, uring.bell())?;
+            self.waiter.watch(uring.bell())?;
             Ok(uring)
         });
         match uring {
