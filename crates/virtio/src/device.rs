@@ -14,12 +14,13 @@
 use std::io;
 use std::sync::Arc;
 
+use cenote_fuse::passthrough::WorkerError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::memory::Memory;
 use crate::queue::{Ring, RingPosition};
-use crate::{block, console, net, pmem, rng, vsock};
+use crate::{block, console, fs, net, pmem, rng, vsock};
 
 /// Feature bits that belong to the queue and the transport, not to a device (virtio 1.2 section 6).
 pub mod feature {
@@ -69,6 +70,9 @@ pub enum ActivateError {
         /// What the system said.
         source: io::Error,
     },
+    /// A thread cannot serve the file system.
+    #[error("cannot serve the shared directory: {0}")]
+    FileSystem(#[from] WorkerError),
     /// The worker's thread has ended.
     #[error("the worker of the {device} device has ended; this is a defect, see the log")]
     WorkerGone {
@@ -94,6 +98,8 @@ pub enum DeviceState {
     Rng(rng::RngState),
     /// See [`vsock::VsockState`].
     Vsock(vsock::VsockState),
+    /// See [`fs::FsState`].
+    Fs(fs::FsState),
 }
 
 /// Answers a read of `data.len()` bytes at `offset` of the configuration space whose content is `config`.

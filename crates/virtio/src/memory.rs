@@ -12,6 +12,7 @@ mod windows;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
@@ -57,7 +58,7 @@ pub enum MemoryError {
 }
 
 /// A run of guest-physical bytes, as one descriptor names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Guest-physical address of the first byte.
     pub addr: u64,

@@ -58,6 +58,11 @@ impl Server {
         &self.directory
     }
 
+    /// The client is gone without a word: closes and forgets everything that it knew. It may begin anew.
+    pub fn client_gone(&self) {
+        self.directory.reset();
+    }
+
     /// When a request arrives, if anybody wants to know.
     pub fn arrival(&self) -> Option<Instant> {
         self.observer.as_ref().map(|_| Instant::now())

@@ -1,5 +1,6 @@
 //! A descriptor chain, walked and checked (virtio 1.2 section 2.7.5).
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -50,7 +51,7 @@ pub enum ChainError {
 /// Buffers that the driver offers as one unit: first those that the device reads, then those that it writes.
 ///
 /// The spans are as the driver wrote them: that memory is there is checked on access.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     pub(super) head: u16,
     spans: Vec<Span>,
