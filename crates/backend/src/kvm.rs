@@ -8,6 +8,7 @@ pub mod probe;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use cenote_virtio::block::{Block, BlockError, BlockSpec};
 use cenote_virtio::console::{Console, ConsoleError, ConsoleSpec};
 use cenote_virtio::device::Device;
+use cenote_virtio::fs::FsError;
 use cenote_virtio::net::{Net, NetError, NetSpec};
 use cenote_virtio::vsock::{Vsock, VsockSpec};
 use cenote_vmm::{Exit, PmemFile, PmemSpec, VmSpec};
@@ -51,6 +53,9 @@ pub enum Error {
     /// The network card could not be made.
     #[error(transparent)]
     Network(#[from] NetError),
+    /// A share's device could not be made.
+    #[error(transparent)]
+    Share(#[from] FsError),
     /// The vsock device could not be made.
     #[error(transparent)]
     Vsock(#[from] cenote_virtio::vsock::VsockError),
@@ -124,6 +129,9 @@ fn devices(machine: &mut Machine, output: OwnedFd) -> Result<Vec<Box<dyn Device>
             queues: u16::try_from(machine.cpus).unwrap_or(u16::MAX),
             id: format!("disk{index}"),
         })?));
+    }
+    for share in mem::take(&mut machine.shares) {
+        devices.push(Box::new(share.device(machine.cpus)?));
     }
     if let Some(Network { stream, mac, mtu }) = machine.network.take() {
         devices.push(Box::new(Net::new(NetSpec { stream, mac, mtu })?));

@@ -12,4 +12,4 @@ pub mod machine;
 pub mod qemu;
 
 pub use backend::{Backend, StartError};
-pub use machine::{Disk, Machine, Pmem, Stopped, Vm};
+pub use machine::{Disk, Machine, Pmem, Share, Stopped, Vm};

@@ -4,6 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use cenote_fuse::server::Server;
+use cenote_virtio::fs::{Fs, FsError, FsSpec};
 
 /// The context identifier of every guest: each has a vsock device of its own, so none can meet another's.
 pub const GUEST_CID: u64 = 3;
@@ -29,6 +33,8 @@ pub struct Machine {
     pub pmem: Vec<Pmem>,
     /// Block devices, `/dev/vda` first.
     pub disks: Vec<Disk>,
+    /// Directories of the host that the guest mounts by virtio-fs.
+    pub shares: Vec<Share>,
     /// The Unix socket of the host's end of vsock; `<path>_<port>` are those that the guest reaches.
     pub vsock: PathBuf,
     /// The stream of length-prefixed Ethernet frames of the only network card, if there is one.
@@ -55,6 +61,26 @@ pub struct Disk {
     pub read_only: bool,
     /// Whether nobody reads the file after the machine's end, so that nothing need ever be flushed to it.
     pub ephemeral: bool,
+}
+
+/// One directory of the host, on a virtio-fs device of its own.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// The name by which the guest mounts it, 1 to [`TAG_LEN`](cenote_virtio::fs::TAG_LEN) bytes.
+    pub tag: String,
+    /// What carries the guest's requests out.
+    pub server: Arc<Server>,
+}
+
+impl Share {
+    /// The device of a machine with `cpus` processors.
+    pub(crate) fn device(self, cpus: u32) -> Result<Fs, FsError> {
+        Fs::new(FsSpec {
+            tag: self.tag,
+            queues: u16::try_from(cpus).unwrap_or(u16::MAX),
+            server: self.server,
+        })
+    }
 }
 
 /// One network card.

@@ -1,6 +1,7 @@
 //! A machine as a QEMU child process, with our devices attached over vhost-user.
 //!
-//! QEMU brings the CPU, the memory, virtio-pmem, virtio-blk and virtio-net; vsock is our own device, served from this process.
+//! QEMU brings the CPU, the memory, virtio-pmem, virtio-blk and virtio-net; vsock and virtio-fs are our own devices, served
+//! from this process.
 //! Guest memory is a shared memfd, so that both sides see the same pages.
 
 mod arguments;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::machine::{Machine, Vm};
-use arguments::MAX_PMEM;
+use arguments::{MAX_PMEM, MAX_SHARES};
 use process::Process;
 
 pub use arguments::Accel;
@@ -52,13 +53,22 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// More shares than the machine has places for.
+    #[error("{count} shared directories are too many for QEMU's machine, which takes {MAX_SHARES}")]
+    TooManyShares {
+        /// How many there are.
+        count: usize,
+    },
     /// A pipe or socket between QEMU and us could not be made.
     #[error("cannot connect QEMU to its monitor: {0}")]
     Plumbing(#[from] io::Error),
     /// The vsock device could not be made.
     #[error(transparent)]
     Vsock(#[from] cenote_virtio::vsock::VsockError),
-    /// The vsock device could not be served.
+    /// A share's device could not be made.
+    #[error(transparent)]
+    Share(#[from] cenote_virtio::fs::FsError),
+    /// A device of ours could not be served.
     #[error(transparent)]
     Serve(#[from] cenote_virtio::vhost_user::ServeError),
 }

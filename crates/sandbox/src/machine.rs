@@ -159,6 +159,7 @@ pub(crate) fn assemble(
         nested: spec.nested.is_some(),
         pmem,
         disks: disk.into_iter().collect(),
+        shares: Vec::new(),
         vsock: sandbox.vsock(),
         network: card,
         log,

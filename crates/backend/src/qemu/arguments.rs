@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use cenote_virtio::fs::{MAX_QUEUES, QUEUE_SIZE};
+
 use crate::machine::{Disk, Network};
 
 /// Images start and end on this boundary, so that huge mappings stay possible (virtio-pmem itself needs it).
@@ -13,11 +15,17 @@ pub(super) const PMEM_ALIGNMENT: u64 = 2 << 20;
 /// The PCI slots of images, eight in each: below them is room for the other devices, above them is the board's own.
 const PMEM_SLOTS: Range<usize> = 0x8..0x1f;
 
+/// The PCI slots of shares, in front of the images'.
+const SHARE_SLOTS: Range<usize> = 0x5..0x8;
+
 /// Functions of one PCI slot.
 const FUNCTIONS: usize = 8;
 
 /// So many images are possible.
 pub(super) const MAX_PMEM: usize = (PMEM_SLOTS.end - PMEM_SLOTS.start) * FUNCTIONS;
+
+/// So many shares are possible.
+pub(super) const MAX_SHARES: usize = (SHARE_SLOTS.end - SHARE_SLOTS.start) * FUNCTIONS;
 
 /// Who executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +48,8 @@ pub(super) struct Plan<'a> {
     /// Each image with its length in bytes.
     pub pmem: &'a [(PathBuf, u64)],
     pub disks: &'a [Disk],
+    /// Each share's tag and the socket of its device.
+    pub shares: &'a [(&'a str, BorrowedFd<'a>)],
     pub vsock: BorrowedFd<'a>,
     pub control: BorrowedFd<'a>,
     pub network: Option<&'a Network>,
@@ -56,6 +66,9 @@ impl Plan<'_> {
         }
         for (index, disk) in self.disks.iter().enumerate() {
             block(&mut line, index, disk);
+        }
+        for (index, (tag, socket)) in self.shares.iter().enumerate() {
+            self.share(&mut line, index, tag, *socket);
         }
         self.vsock(&mut line);
         self.control(&mut line);
@@ -124,6 +137,22 @@ impl Plan<'_> {
         line.option("-mon", "chardev=control,mode=control");
     }
 
+    fn share(&self, line: &mut Line, index: usize, tag: &str, socket: BorrowedFd<'_>) {
+        line.option(
+            "-chardev",
+            &format!("socket,id=share{index},fd={}", socket.as_raw_fd()),
+        );
+        let address = address(&SHARE_SLOTS, index);
+        let queues = self.cpus.clamp(1, MAX_QUEUES.into());
+        line.file(
+            "-device",
+            &format!(
+                "vhost-user-fs-pci,chardev=share{index},{address},num-request-queues={queues},queue-size={QUEUE_SIZE},tag="
+            ),
+            Path::new(tag),
+        );
+    }
+
     fn vsock(&self, line: &mut Line) {
         line.option(
             "-chardev",
@@ -139,11 +168,17 @@ fn pmem(line: &mut Line, index: usize, path: &Path, length: u64) {
         &format!("memory-backend-file,id=image{index},share=on,readonly=on,size={length},align=2M,mem-path="),
         path,
     );
-    let (slot, function) = (PMEM_SLOTS.start + index / FUNCTIONS, index % FUNCTIONS);
+    let address = address(&PMEM_SLOTS, index);
     line.option(
         "-device",
-        &format!("virtio-pmem-pci,id=pmem{index},memdev=image{index},addr={slot:#x}.{function},multifunction=on"),
+        &format!("virtio-pmem-pci,id=pmem{index},memdev=image{index},{address}"),
     );
+}
+
+/// The place of device `index` in `slots`.
+fn address(slots: &Range<usize>, index: usize) -> String {
+    let (slot, function) = (slots.start + index / FUNCTIONS, index % FUNCTIONS);
+    format!("addr={slot:#x}.{function},multifunction=on")
 }
 
 fn block(line: &mut Line, index: usize, disk: &Disk) {

@@ -14,7 +14,7 @@ use cenote_virtio::vhost_user;
 use cenote_virtio::vsock::{Vsock, VsockSpec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::arguments::{MAX_PMEM, PMEM_ALIGNMENT, Plan};
+use super::arguments::{MAX_PMEM, MAX_SHARES, PMEM_ALIGNMENT, Plan};
 use super::control::Control;
 use super::{Error, Qemu};
 use crate::machine::{GUEST_CID, Machine, Stopped, Vm};
@@ -29,7 +29,8 @@ pub(super) struct Process {
     console: Mutex<Option<PipeReader>>,
     log: File,
     control: Control,
-    vsock: Mutex<vhost_user::Handle>,
+    /// The devices that are lent to it.
+    lent: Mutex<Vec<vhost_user::Handle>>,
     end: OnceLock<Stopped>,
 }
 
@@ -38,6 +39,11 @@ impl Process {
         if machine.pmem.len() > MAX_PMEM {
             return Err(Error::TooManyImages {
                 count: machine.pmem.len(),
+            });
+        }
+        if machine.shares.len() > MAX_SHARES {
+            return Err(Error::TooManyShares {
+                count: machine.shares.len(),
             });
         }
         let pmem = machine
@@ -51,7 +57,18 @@ impl Process {
             guest_cid: GUEST_CID,
             socket: machine.vsock.clone(),
         })?;
-        let vsock = vhost_user::serve(Box::new(device), ours)?;
+        let mut lent = vec![vhost_user::serve(Box::new(device), ours)?];
+        let mut shares = Vec::new();
+        for share in machine.shares {
+            let (ours, theirs) = UnixStream::pair()?;
+            shares.push((share.tag.clone(), theirs));
+            let device = share.device(machine.cpus)?;
+            lent.push(vhost_user::serve(Box::new(device), ours)?);
+        }
+        let shares: Vec<_> = shares
+            .iter()
+            .map(|(tag, socket)| (tag.as_str(), socket.as_fd()))
+            .collect();
         let (control, control_end) = UnixStream::pair()?;
         let plan = Plan {
             accel: qemu.accel,
@@ -63,6 +80,7 @@ impl Process {
             command_line: &machine.command_line,
             pmem: &pmem,
             disks: &machine.disks,
+            shares: &shares,
             vsock: theirs.as_fd(),
             control: control_end.as_fd(),
             network: machine.network.as_ref(),
@@ -76,6 +94,7 @@ impl Process {
             .stdout(output)
             .stderr(machine.log.try_clone()?);
         let mut inherited = vec![theirs.as_fd(), control_end.as_fd()];
+        inherited.extend(shares.iter().map(|(_, socket)| *socket));
         inherited.extend(
             machine
                 .network
@@ -91,7 +110,7 @@ impl Process {
             console: Mutex::new(Some(console)),
             log: machine.log,
             control: Control::new(control)?,
-            vsock: Mutex::new(vsock),
+            lent: Mutex::new(lent),
             end: OnceLock::new(),
         })
     }
@@ -99,9 +118,11 @@ impl Process {
     /// Looks at how QEMU has ended.
     fn reap(&self) -> Stopped {
         let status = lock(&self.child).as_mut().map(Child::wait);
-        // The device notices that its driver is gone, and hangs up on whoever still waits for the guest.
-        if let Err(error) = lock(&self.vsock).wait() {
-            tracing::warn!(%error, "vsock");
+        // The devices notice that their driver is gone, and hang up on whoever still waits for the guest.
+        for device in lock(&self.lent).iter_mut() {
+            if let Err(error) = device.wait() {
+                tracing::warn!(%error, "a device was not served to the end");
+            }
         }
         match status {
             Some(Ok(status)) if status.code().is_some_and(|code| code != 0) => {

@@ -26,6 +26,7 @@ fn arguments_of(
         command_line: "quiet",
         pmem,
         disks,
+        shares: &[("a,tag", vsock.as_fd())],
         vsock: vsock.as_fd(),
         control: vsock.as_fd(),
         network: None,
@@ -65,6 +66,15 @@ fn room_for_the_images_is_reserved_above_memory() {
             (512 << 20) + (10 << 20)
         )),
         "{line:?}"
+    );
+}
+
+#[test]
+fn a_share_is_a_device_with_a_queue_for_each_processor() {
+    let line = arguments(&[], &[]).join(" ");
+    assert!(
+        line.contains("vhost-user-fs-pci,chardev=share0,addr=0x5.0,multifunction=on,num-request-queues=2,queue-size=512,tag=a,,tag"),
+        "{line}"
     );
 }
 
