@@ -1,5 +1,6 @@
 //! Ending a running sandbox from another process.
 
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -55,22 +56,29 @@ impl Sandbox {
     /// The operating system's.
     pub fn kill_machine(&self) -> Result<(), Error> {
         let monitor = self.monitor();
+        let mut helpers = Vec::new();
         // Should the number have been given to another process meanwhile, the lock would be free.
-        if let (Some(monitor), true) = (monitor, self.state().is_active()) {
+        if let (Some((pid, monitor)), true) = (monitor, self.state().is_active()) {
+            helpers = children(pid);
             // It may have ended by itself.
             let _ = rustix::process::pidfd_send_signal(&monitor, Signal::KILL);
         }
         self.wait()?;
+        // They are killed by the monitor's death, and a moment after it: until then they hold published ports.
+        for helper in helpers {
+            self.ended(&helper, KILL_LIMIT)?;
+        }
         Ok(())
     }
 
     /// The monitor's process, if one is at work: the peer of its socket, or, before that is there, the one that the
     /// state names.
-    fn monitor(&self) -> Option<OwnedFd> {
+    fn monitor(&self) -> Option<(Pid, OwnedFd)> {
         let pid = control::peer(&self.control_socket())
             .ok()
             .or_else(|| Pid::from_raw(self.state().monitor()?))?;
-        rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        Some((pid, process))
     }
 
     pub(crate) fn not_running(&self) -> Error {
@@ -82,9 +90,14 @@ impl Sandbox {
 
     /// Waits for the monitor's end, but no longer than `patience`.
     fn ended_within(&self, patience: Duration) -> Result<bool, Error> {
-        let Some(monitor) = self.monitor() else {
-            return Ok(true);
-        };
+        match self.monitor() {
+            Some((_, monitor)) => self.ended(&monitor, patience),
+            None => Ok(true),
+        }
+    }
+
+    /// Waits for the end of a process of this sandbox, but no longer than `patience`.
+    fn ended(&self, process: &OwnedFd, patience: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -92,13 +105,29 @@ impl Sandbox {
                 tv_sec: left.as_secs() as i64,
                 tv_nsec: left.subsec_nanos().into(),
             };
-            match rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], Some(&timeout)) {
+            match rustix::event::poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(io_error(self.control_socket())(error.into()).into()),
                 Ok(ready) => return Ok(ready > 0),
             }
         }
     }
+}
+
+/// The processes that `parent` has started: QEMU, passt.
+fn children(parent: Pid) -> Vec<OwnedFd> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| {
+            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+            let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            // Looked at after it was opened: so it is the one that is held. See proc_pid_stat(5): the name in
+            // parentheses may contain anything, behind it stand the state and the parent.
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent_of = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            (parent_of == parent.to_string()).then_some(process)
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -5,13 +6,14 @@ use crate::sandbox::{Error, Sandbox};
 use crate::state::State;
 use crate::store::tests::{spec, store};
 
-/// A process that holds the sandbox's lock and has no socket yet, as a monitor in its first moments.
-fn young_monitor(sandbox: &Sandbox) -> Child {
+/// `program` with `arguments`, which holds the sandbox's lock and has no socket yet, as a monitor in its first moments.
+fn young_monitor(sandbox: &Sandbox, program: &str, arguments: &[&OsStr]) -> Child {
     let lock = sandbox.file("lock");
     let monitor = Command::new("flock")
         .arg("--no-fork")
         .arg(&lock)
-        .args(["sleep", "1000"])
+        .arg(program)
+        .args(arguments)
         .spawn()
         .unwrap();
     // Only with the lock taken is it a monitor.
@@ -32,10 +34,42 @@ fn young_monitor(sandbox: &Sandbox) -> Child {
 fn a_monitor_that_has_no_socket_yet_is_stopped_all_the_same() {
     let (_folder, store) = store();
     let sandbox = store.create(&spec("a")).unwrap();
-    let mut monitor = young_monitor(&sandbox);
+    let mut monitor = young_monitor(&sandbox, "sleep", &["1000".as_ref()]);
     sandbox.stop(Duration::from_secs(1)).unwrap();
     assert!(!monitor.wait().unwrap().success());
     assert_eq!(sandbox.state(), State::Dead);
+}
+
+#[test]
+fn a_killed_monitor_s_children_are_gone_as_well() {
+    let (folder, store) = store();
+    let sandbox = store.create(&spec("a")).unwrap();
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    // The child, which does not hold the lock, takes a while to end once the monitor is gone, and says when it has.
+    let script = r#"
+        exec 4<>"$0" 5<"$0"
+        (exec 3>&- 4>&-; : >"$0.ready"; read -r gone <&5
+         count=0; while [ $count -lt 100000 ]; do count=$((count + 1)); done; : >"$0.ended") &
+        exec sleep 1000"#;
+    let mut monitor = young_monitor(
+        &sandbox,
+        "sh",
+        &["-c".as_ref(), script.as_ref(), pipe.as_os_str()],
+    );
+    while !folder.path().join("pipe.ready").exists() {
+        std::thread::yield_now();
+    }
+    sandbox.kill_machine().unwrap();
+    assert!(folder.path().join("pipe.ended").exists());
+    monitor.wait().unwrap();
 }
 
 #[test]
