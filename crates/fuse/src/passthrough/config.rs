@@ -1,5 +1,6 @@
 //! How a directory is passed through.
 
+use std::ffi::CString;
 use std::time::Duration;
 
 use super::ids::Ids;
@@ -10,6 +11,8 @@ use super::xattr_map::XattrMap;
 pub struct Config {
     /// Refuse whatever would change something, with EROFS.
     pub read_only: bool,
+    /// Show this entry only, and refuse to change the directory itself.
+    pub only: Option<CString>,
     /// What the client may keep.
     pub cache: Cache,
     /// Whom files belong to.
@@ -88,6 +91,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             read_only: false,
+            only: None,
             cache: Cache::Auto,
             ids: Ids::Same,
             locks: Locks::Local,

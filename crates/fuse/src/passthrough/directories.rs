@@ -1,5 +1,6 @@
 //! OPENDIR, READDIR, READDIRPLUS and RELEASEDIR.
 
+use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +21,8 @@ const BATCH: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Directory {
     pub(super) file: OwnedFd,
+    /// The only entry that is listed, if not all are.
+    only: Option<CString>,
     position: Mutex<Position>,
 }
 
@@ -57,6 +60,7 @@ impl Passthrough {
         Ok(Opened(OpenOut {
             fh: self.directories.insert(Directory {
                 file,
+                only: self.config.only.clone(),
                 position: Mutex::default(),
             })?,
             open_flags,
@@ -176,13 +180,20 @@ impl Directory {
         let mut entries = RawDir::new(&self.file, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
+            if self
+                .only
+                .as_deref()
+                .is_some_and(|only| only != entry.file_name())
+            {
+                continue;
+            }
             position.entries.push_back(Entry {
                 ino: entry.ino(),
                 next: entry.next_entry_cookie(),
                 kind: entry.file_type(),
                 name: entry.file_name().into(),
             });
-            if entries.is_buffer_empty() {
+            if entries.is_buffer_empty() && !position.entries.is_empty() {
                 break;
             }
         }

@@ -6,7 +6,7 @@ use zerocopy::FromZeros;
 
 use super::answer::Answer;
 use super::transport::{Payload, Reply};
-use super::{DATA_LIMIT, Server};
+use super::{DATA_LIMIT, Server, only};
 use crate::passthrough::{Caller, VALUE_LIMIT};
 use crate::wire::{
     CopyFileRangeOut, GetxattrIn, GetxattrOut, LkIn, LseekOut, OpenIn, Operation, ReadIn,
@@ -23,6 +23,9 @@ impl Server {
     ) -> Result<Answer, Errno> {
         if self.directory.config().read_only && changes(operation) {
             return Err(Errno::ROFS);
+        }
+        if let Some(only) = &self.directory.config().only {
+            only::check(only, caller.header.node, operation)?;
         }
         let directory = &self.directory;
         let node = caller.header.node;

@@ -4,6 +4,7 @@ mod answer;
 mod dispatch;
 mod init;
 mod observer;
+mod only;
 mod transport;
 
 use std::time::Instant;
