@@ -19,21 +19,23 @@ pub enum WorkerError {
     Read(#[source] Errno),
     #[error(
         "a file-system thread cannot keep the capabilities it needs ({0}); acting as other users needs CAP_SETPCAP, \
-         CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD \
-         and CAP_SETFCAP: map ids instead (idmap)"
+         CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER and CAP_FSETID: map ids instead (idmap)"
     )]
     Capabilities(#[source] Errno),
 }
 
-/// What a thread that acts as the client's users needs, and all that it keeps.
+/// What a thread that acts as the client's users needs.
 const NEEDED: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETGID);
+
+/// What it keeps beside that if it has it, to open files by handle, make devices and set file capabilities. Root in a
+/// container often lacks some of it.
+const USEFUL: CapabilitySet = CapabilitySet::DAC_READ_SEARCH
+    .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP);
 
 /// A thread prepared for operations: its working directory is `/proc/self/fd`, its umask its own, its capabilities few.
@@ -53,6 +55,8 @@ pub struct Worker {
 struct Acts {
     uid: u32,
     gid: u32,
+    /// All that it keeps.
+    capabilities: CapabilitySet,
     /// Whether CAP_FSETID is in force: without it, the kernel clears set-user-id and set-group-id bits.
     keeps_bits: bool,
 }
@@ -108,10 +112,13 @@ impl Acts {
         )
         .map_err(WorkerError::Capabilities)?;
         rustix::thread::set_thread_groups(&[]).map_err(WorkerError::Capabilities)?;
-        set_effective(NEEDED).map_err(WorkerError::Capabilities)?;
+        let had = rustix::thread::capabilities(None).map_err(WorkerError::Read)?;
+        let capabilities = NEEDED.union(USEFUL.intersection(had.permitted));
+        restrict(capabilities, capabilities).map_err(WorkerError::Capabilities)?;
         Ok(Acts {
             uid: 0,
             gid: 0,
+            capabilities,
             keeps_bits: true,
         })
     }
@@ -142,21 +149,21 @@ impl Acts {
 
     fn keep_bits(&mut self, keep: bool) -> Result<(), Errno> {
         if self.keeps_bits != keep {
-            let mut effective = NEEDED;
+            let mut effective = self.capabilities;
             effective.set(CapabilitySet::FSETID, keep);
-            set_effective(effective)?;
+            restrict(effective, self.capabilities)?;
             self.keeps_bits = keep;
         }
         Ok(())
     }
 }
 
-fn set_effective(effective: CapabilitySet) -> Result<(), Errno> {
+fn restrict(effective: CapabilitySet, permitted: CapabilitySet) -> Result<(), Errno> {
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {
             effective,
-            permitted: NEEDED,
+            permitted,
             inheritable: CapabilitySet::empty(),
         },
     )
