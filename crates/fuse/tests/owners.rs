@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use cenote_fuse::passthrough::{Config, IdMap, Ids, Range};
+use cenote_fuse::passthrough::{Config, IdMap, Ids, Owner, Range};
 use cenote_fuse::testing::{FakeClient, Share};
 use cenote_fuse::wire::{Opcode, ROOT, SetattrIn, WriteIn};
 use rustix::io::Errno;
@@ -125,4 +125,32 @@ fn ids_are_mapped_both_ways() {
     );
     owner.uid = 0;
     assert_eq!(client.setattr(made.node, owner).unwrap_err(), Errno::PERM);
+}
+
+#[test]
+fn all_files_are_one_users_and_giving_them_away_changes_nothing() {
+    let share = Share::new();
+    fs::write(share.inside.join("others"), "").unwrap();
+    let me = rustix::process::getuid().as_raw();
+    chown(share.inside.join("others"), Some(me + 1), None).unwrap();
+    let owner = Owner::of(me, rustix::process::getgid().as_raw());
+    owner.becomes(1000, 100);
+    let mut client = FakeClient::new(
+        &share.inside,
+        Config {
+            ids: Ids::Owner(owner),
+            ..Config::default()
+        },
+    );
+    assert_eq!(client.lookup(ROOT, "others").unwrap().attr.uid, 65_534);
+    (client.uid, client.gid) = (55, 55);
+    let made = client.mkdir(ROOT, "d").unwrap();
+    assert_eq!((made.attr.uid, made.attr.gid), (1000, 100));
+    for (uid, gid) in [(0, 0), (1000, 100), (55, 55)] {
+        let mut owner = SetattrIn::new_zeroed();
+        (owner.valid, owner.uid, owner.gid) = (SetattrIn::UID | SetattrIn::GID, uid, gid);
+        let told = client.setattr(made.node, owner).unwrap();
+        assert_eq!((told.uid, told.gid), (1000, 100));
+    }
+    assert_eq!(fs::metadata(share.inside.join("d")).unwrap().uid(), me);
 }

@@ -1,5 +1,7 @@
 //! Whom files belong to: the client's users and groups, and the host's.
 
+use std::sync::OnceLock;
+
 use rustix::io::Errno;
 
 /// How ids of the client and ids of the host correspond.
@@ -14,6 +16,36 @@ pub enum Ids {
         /// Groups.
         groups: IdMap,
     },
+    /// The server acts as the user that it is, and all files are one user's: that user's on the host, and one user's of
+    /// the client. Giving one to somebody else changes nothing, without an error, as programs do not expect root to fail.
+    Owner(Owner),
+}
+
+/// Whose files all files are, as users and groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    host: (u32, u32),
+    client: OnceLock<(u32, u32)>,
+}
+
+impl Owner {
+    /// The host's `user` and `group`; the client's are root's until they are [known](Owner::becomes).
+    pub fn of(user: u32, group: u32) -> Owner {
+        Owner {
+            host: (user, group),
+            client: OnceLock::new(),
+        }
+    }
+
+    /// Names the client's `user` and `group`, before the client asks for anything. The first call counts.
+    pub fn becomes(&self, user: u32, group: u32) {
+        // Told again, nothing changes: files that the client has seen keep their owner.
+        let _ = self.client.set((user, group));
+    }
+
+    fn client(&self) -> (u32, u32) {
+        self.client.get().copied().unwrap_or_default()
+    }
 }
 
 impl Ids {
@@ -37,6 +69,7 @@ impl Ids {
         match self {
             Ids::Same => host,
             Ids::Mapped { users, .. } => users.to_client(host).unwrap_or(OVERFLOW),
+            Ids::Owner(owner) => one(host, owner.host.0, owner.client().0).unwrap_or(OVERFLOW),
         }
     }
 
@@ -45,6 +78,7 @@ impl Ids {
         match self {
             Ids::Same => host,
             Ids::Mapped { groups, .. } => groups.to_client(host).unwrap_or(OVERFLOW),
+            Ids::Owner(owner) => one(host, owner.host.1, owner.client().1).unwrap_or(OVERFLOW),
         }
     }
 
@@ -53,6 +87,7 @@ impl Ids {
         match self {
             Ids::Same => Ok(client),
             Ids::Mapped { users, .. } => users.to_host(client).ok_or(Errno::PERM),
+            Ids::Owner(owner) => one(client, owner.client().0, owner.host.0).ok_or(Errno::PERM),
         }
     }
 
@@ -61,8 +96,13 @@ impl Ids {
         match self {
             Ids::Same => Ok(client),
             Ids::Mapped { groups, .. } => groups.to_host(client).ok_or(Errno::PERM),
+            Ids::Owner(owner) => one(client, owner.client().1, owner.host.1).ok_or(Errno::PERM),
         }
     }
+}
+
+fn one(id: u32, from: u32, to: u32) -> Option<u32> {
+    (id == from).then_some(to)
 }
 
 /// Ids that the client has no name for appear as the kernel's overflow id.

@@ -39,7 +39,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 pub use config::{Cache, Config, Locks, Readdirplus};
-pub use ids::{IdMap, Ids, Range};
+pub use ids::{IdMap, Ids, Owner, Range};
 pub use mapping::MapWindow;
 pub use worker::{Worker, WorkerError};
 pub use xattr_map::{Rule, XattrMap};
