@@ -9,8 +9,8 @@ fn without_a_machine_started() {
         host.run(arguments).fails_with(words);
     };
     refused(
-        &["run", "-v", ".:/src", "busybox"],
-        &["--volume is not supported", "exec -i"],
+        &["run", "-v", "/no/such:/src", "busybox"],
+        &["statfs /no/such", "No such file"],
     );
     refused(
         &["run", "--privileged", "busybox"],

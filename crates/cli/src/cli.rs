@@ -42,6 +42,8 @@ enum Command {
     Images(verbs::image::ls::Ls),
     Rmi(verbs::image::rm::Rm),
     #[command(subcommand)]
+    Volume(verbs::volume::Volume),
+    #[command(subcommand)]
     Kernel(verbs::kernel::Kernel),
     #[command(subcommand)]
     Tools(verbs::tools::Tools),
@@ -79,6 +81,7 @@ impl Cli {
             Command::Import(verb) => verb.run(),
             Command::Images(verb) => verb.run(),
             Command::Rmi(verb) => verb.run(),
+            Command::Volume(verb) => verb.run(),
             Command::Kernel(verb) => verb.run(),
             Command::Tools(verb) => verb.run(),
             Command::Doctor(verb) => verb.run(),

@@ -6,6 +6,7 @@
 mod cli;
 mod exit;
 mod flags;
+mod mounts;
 mod output;
 mod plan;
 mod terminal;

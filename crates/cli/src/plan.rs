@@ -1,9 +1,11 @@
 //! From typed to meant: the flags of `run` and `create`, an image's configuration and the caller's environment
-//! become the specification of a sandbox. Nothing here touches the machine but reading `--env-file`.
+//! become the specification of a sandbox. Nothing here touches the machine but reading `--env-file`
+//! and looking whether what is to be shared is there.
 
 use cenote_protocol::{Capabilities, OUTER, ProcessSpec, WindowSize};
 use cenote_sandbox::Spec;
-use cenote_sandbox::spec::{self, Accel, Image, Nested, Network, Resources, Tmpfs, Vmm};
+use cenote_sandbox::mount::Mount;
+use cenote_sandbox::spec::{self, Accel, Image, Nested, Network, Resources, Vmm};
 use oci_spec::image::{Config, ImageConfiguration};
 
 use crate::flags::entrypoint::Entrypoint;
@@ -12,6 +14,7 @@ use crate::flags::network::Network as NetworkFlag;
 use crate::flags::refused::NotSupported;
 use crate::flags::signal::Signal;
 use crate::flags::size::Size;
+use crate::mounts::{self, MountError};
 use crate::verbs::container::{self, ContainerFlags};
 
 /// Less than this a guest kernel does not boot in.
@@ -27,13 +30,6 @@ const NESTED_MEMORY: u64 = 2 << 30;
 /// The search path of an image that sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where a container with a read-only root can still write, unless the user puts something else there.
-const SCRATCH: [(&str, &str); 3] = [
-    ("/run", "mode=755,nosuid,nodev"),
-    ("/tmp", "mode=1777,nosuid,nodev"),
-    ("/var/tmp", "mode=1777,nosuid,nodev"),
-];
-
 /// The terminal's size until the caller's own is known.
 const WINDOW: WindowSize = WindowSize { rows: 24, cols: 80 };
 
@@ -46,6 +42,9 @@ pub enum PlanError {
     /// A variable or a file of variables.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// A mount.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// `--network none` and a flag that needs one.
     #[error("--publish and --dns need a network: leave out --network none")]
     NoNetwork,
@@ -65,6 +64,7 @@ pub enum PlanError {
 pub struct Plan<'a> {
     flags: &'a ContainerFlags,
     env: Env,
+    mounts: Vec<Mount>,
 }
 
 impl<'a> Plan<'a> {
@@ -83,6 +83,7 @@ impl<'a> Plan<'a> {
         }
         Ok(Self {
             flags,
+            mounts: mounts::typed(flags)?,
             env: flags.process.env(host)?,
         })
     }
@@ -120,7 +121,7 @@ impl<'a> Plan<'a> {
             resources: self.resources(),
             read_only: flags.read_only,
             dax: !flags.no_dax,
-            tmpfs: self.tmpfs(),
+            mounts: self.mounts(&config),
             network: self.network(),
             remove_on_exit: flags.rm,
             labels: labels.collect(),
@@ -216,27 +217,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The mounts that were asked for; under a read-only root the places that programs expect to write to come first,
-    /// as in podman.
-    fn tmpfs(&self) -> Vec<Tmpfs> {
-        let wanted = self.flags.tmpfs.iter().map(|mount| Tmpfs {
-            path: mount.path.clone(),
-            options: mount.options.clone(),
-        });
-        let wanted: Vec<_> = wanted.collect();
-        let expected = SCRATCH.iter().filter(|_| self.flags.read_only);
-        let mut mounts: Vec<_> = expected
-            .map(|&(path, options)| Tmpfs {
-                path: path.to_owned(),
-                options: options.to_owned(),
-            })
-            .filter(|mount| {
-                wanted
-                    .iter()
-                    .all(|other| !is_same(&other.path, &mount.path))
-            })
-            .collect();
-        mounts.extend(wanted);
+    /// The mounts that were asked for, and under a read-only root what is needed beside.
+    fn mounts(&self, config: &Config) -> Vec<Mount> {
+        let mut mounts = self.mounts.clone();
+        if self.flags.read_only {
+            let declared = config.volumes().iter().flatten();
+            mounts::for_read_only_root(&mut mounts, declared);
+        }
         mounts
     }
 
@@ -255,11 +242,6 @@ impl<'a> Plan<'a> {
             },
         }
     }
-}
-
-/// Whether two absolute paths are the same but for slashes at their ends.
-fn is_same(one: &str, other: &str) -> bool {
-    one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
 /// The image's working directory, which may be missing or relative to the root.

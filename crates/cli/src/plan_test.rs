@@ -1,4 +1,5 @@
 use super::*;
+use cenote_sandbox::mount::Source;
 use clap::Parser;
 use serde_json::json;
 
@@ -171,9 +172,11 @@ fn machine_flags() {
         }
     );
     assert_eq!(
-        spec.tmpfs.last(),
-        Some(&Tmpfs {
-            path: "/t".into(),
+        spec.mounts.iter().find(|mount| mount.target == "/t"),
+        Some(&Mount {
+            target: "/t".to_owned(),
+            source: Source::Tmpfs,
+            read_only: false,
             options: "size=1m".to_owned()
         })
     );
@@ -192,15 +195,15 @@ fn machine_flags() {
 fn a_read_only_root_keeps_places_to_write() {
     let paths = |args: &[&str]| -> Vec<String> {
         spec(args)
-            .tmpfs
+            .mounts
             .into_iter()
-            .map(|mount| mount.path)
+            .map(|mount| mount.target)
             .collect()
     };
     assert_eq!(paths(&["x"]), [""; 0]);
     assert_eq!(paths(&["--read-only", "x"]), ["/run", "/tmp", "/var/tmp"]);
     let own = ["--read-only", "--tmpfs", "/tmp/:size=1m", "x"];
-    assert_eq!(paths(&own), ["/run", "/var/tmp", "/tmp/"]);
+    assert_eq!(paths(&own), ["/run", "/tmp", "/var/tmp"]);
 }
 
 #[test]

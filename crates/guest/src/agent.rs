@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use cenote_protocol::{
     BootPlan, BootTimes, CONTROL_PORT, EXEC_PORT, Failed, FrameError, FrameReader, HOST_CID,
-    HandshakeError, Hello, Kind, Ready, Shutdown, Side, Stopped, handshake, write_message,
+    HandshakeError, Hello, Kind, Owner, OwnerTaken, Ready, Shutdown, Side, Stopped, handshake,
+    write_message,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::connection::Connection;
 use crate::container::build::{self, Surroundings};
+use crate::container::mounts::Places;
 use crate::container::{Container, MainRequest};
 use crate::image::{self, RootPaths};
 use crate::machine::{self, boot_time_ns};
@@ -22,7 +24,7 @@ use crate::modules::{self, Modules};
 use crate::place::MachineView;
 use crate::server::Server;
 use crate::step::{Step, StepError};
-use crate::{init, log, network, vsock};
+use crate::{init, log, network, user, vsock};
 
 /// Where the agent keeps its mounts and files.
 const BASE: &str = "/run/cenote";
@@ -80,7 +82,12 @@ fn try_run() -> Result<(), AgentError> {
     times.planned = boot_time_ns();
 
     let paths = RootPaths::under(Path::new(BASE));
-    match carry_out(plan, &paths, &mut times) {
+    let tell_owner = |owner| -> Result<(), AgentError> {
+        write_message(&mut control, &owner)?;
+        host.next_message::<OwnerTaken>()?;
+        Ok(())
+    };
+    match carry_out(plan, &paths, &mut times, tell_owner) {
         Ok(server) => {
             let accepting = server.clone();
             thread::spawn(move || accepting.listen(&listener));
@@ -94,15 +101,24 @@ fn try_run() -> Result<(), AgentError> {
                 write_message(control, &Stopped {})
             });
         }
-        Err(error) => {
+        Err(AgentError::Step(error)) => {
             log::line(&error);
             let failed = Failed::from(error);
             farewell(&mut control, &mut host, |control| {
                 write_message(control, &failed)
             });
         }
+        Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// What the container's thread has to say while it builds.
+enum Progress {
+    /// The root stands, and shares may be mounted when the host knows this.
+    Owner(Owner),
+    /// It is done; the root stood at this time.
+    Built(Result<u64, StepError>),
 }
 
 /// Builds machine and container, side by side, and leaves the container's thread waiting for its first process.
@@ -110,7 +126,8 @@ fn carry_out(
     plan: BootPlan,
     paths: &RootPaths,
     times: &mut BootTimes,
-) -> Result<Arc<Server>, StepError> {
+    mut tell_owner: impl FnMut(Owner) -> Result<(), AgentError>,
+) -> Result<Arc<Server>, AgentError> {
     let (container, requests) = Container::new(
         plan.container.hostname.clone(),
         machine::make_control_group(),
@@ -118,14 +135,20 @@ fn carry_out(
     let machine = MachineView::over_image(paths.clone(), &Path::new(BASE).join("machine"));
     let server = Arc::new(Server { container, machine });
 
-    let (tell, built) = sync_channel(1);
+    let (tell, progress) = sync_channel(1);
+    let (host_knows, known) = sync_channel(1);
     let builder = {
         let (server, paths, plan) = (server.clone(), paths.clone(), plan.clone());
         move || {
-            let result = build_container(&plan, &paths);
+            // A receiver that is gone has given up because the machine could not be built; what waits for its answer
+            // ends then as well.
+            let tell_owner = |owner| {
+                let _ = tell.send(Progress::Owner(owner));
+                let _ = known.recv();
+            };
+            let result = build_container(&plan, &paths, tell_owner);
             let stands = result.is_ok();
-            // The receiver waits below, or has given up because the machine could not be built.
-            let _ = tell.send(result);
+            let _ = tell.send(Progress::Built(result));
             if stands {
                 attend_container(&server, &requests);
             }
@@ -139,19 +162,38 @@ fn carry_out(
     machine::set_clock(plan.wall_clock_ns)?;
     network::configure(plan.network.as_ref())?;
     machine::apply_sysctls(&plan.sysctls)?;
-    match built.recv() {
-        Ok(Ok(root_at)) => times.root = root_at,
-        Ok(Err(error)) => return Err(error),
-        // A thread that panics ends the agent, so this thread is not there to see it.
-        Err(_) => return Err(rustix::io::Errno::CANCELED).step("build", "the container"),
+    loop {
+        match progress.recv() {
+            Ok(Progress::Owner(owner)) => {
+                tell_owner(owner)?;
+                // The thread waits for it.
+                let _ = host_knows.send(());
+            }
+            Ok(Progress::Built(root_at)) => {
+                times.root = root_at?;
+                return Ok(server);
+            }
+            // A thread that panics ends the agent, so this thread is not there to see it.
+            Err(_) => {
+                return Ok(Err(rustix::io::Errno::CANCELED).step("build", "the container")?);
+            }
+        }
     }
-    Ok(server)
 }
 
 /// In the container's thread: mounts the root, then moves into the container. Returns when the root was mounted.
-fn build_container(plan: &BootPlan, paths: &RootPaths) -> Result<u64, StepError> {
+fn build_container(
+    plan: &BootPlan,
+    paths: &RootPaths,
+    tell_owner: impl Fn(Owner),
+) -> Result<u64, StepError> {
     image::mount_root(&plan.container, paths)?;
     let root_at = boot_time_ns();
+    let owner = plan.container.owner.as_ref().map(|owner| {
+        let owner = owner_in(owner, &paths.merged);
+        tell_owner(owner);
+        owner
+    });
     let around = Surroundings {
         address: plan.network.as_ref().map(|network| network.address),
         dns: plan
@@ -160,14 +202,29 @@ fn build_container(plan: &BootPlan, paths: &RootPaths) -> Result<u64, StepError>
             .map(|network| network.dns.clone())
             .unwrap_or_default(),
         outer: plan.container.nested.is_some().then(|| paths.outer.clone()),
+        owner,
     };
     build::enter(
         &plan.container,
-        &paths.merged,
+        Places {
+            root: &paths.merged,
+            aside: &Path::new(BASE).join("share"),
+        },
         &Path::new(BASE).join("names"),
         &around,
     )?;
     Ok(root_at)
+}
+
+/// The numbers of the user who will own shared files. One that is not there is refused when its process is requested.
+fn owner_in(name: &str, root: &Path) -> Owner {
+    match user::resolve(name, root) {
+        Ok(found) => Owner {
+            uid: found.uid,
+            gid: found.gid,
+        },
+        Err(_) => Owner { uid: 0, gid: 0 },
+    }
 }
 
 fn attend_container(server: &Server, requests: &Receiver<Box<MainRequest>>) {

@@ -11,7 +11,11 @@
 
 pub mod build;
 pub mod dev;
+mod fill;
 pub mod inside;
+pub(crate) mod mount_point;
+pub mod mounts;
+mod options;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use cenote_protocol::{ProcessSpec, Refusal, Refused};
 use rustix::io::Errno;
@@ -182,7 +183,7 @@ fn reap(pidfd: BorrowedFd<'_>) {
 /// # Errors
 /// [`Refusal::BadUser`].
 pub fn identity(spec: &ProcessSpec) -> Result<Identity, Refused> {
-    user::resolve(&spec.user).map_err(|error| refused(Refusal::BadUser, error))
+    user::resolve(&spec.user, Path::new("/")).map_err(|error| refused(Refusal::BadUser, error))
 }
 
 /// The environment with what every process expects in it.

@@ -4,6 +4,9 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::container::mount_point;
 
 /// How much of /etc/passwd or /etc/group is read. Real ones have some hundred lines; the image could bring any.
 const MAX_FILE: u64 = 4 << 20;
@@ -48,12 +51,13 @@ struct GroupEntry<'a> {
     members: &'a str,
 }
 
-/// Looks `user` up in the /etc/passwd and /etc/group of the calling thread's root.
+/// Looks `user` up in the /etc/passwd and /etc/group below `root`.
 ///
 /// # Errors
 /// See [`UserError`].
-pub fn resolve(user: &str) -> Result<Identity, UserError> {
-    resolve_in(user, &read("/etc/passwd"), &read("/etc/group"))
+pub fn resolve(user: &str, root: &Path) -> Result<Identity, UserError> {
+    let text = |path| read(root, Path::new(path));
+    resolve_in(user, &text("/etc/passwd"), &text("/etc/group"))
 }
 
 /// As podman: a name must have an entry, a number need not; an explicit group replaces the user's groups.
@@ -138,9 +142,12 @@ fn group_entries(text: &str) -> impl Iterator<Item = GroupEntry<'_>> {
 }
 
 /// A file of the image as text; empty if there is none, or if it is something else than a file (opening a FIFO must
-/// not wait for a writer).
-fn read(path: &str) -> String {
+/// not wait for a writer). Links lead nowhere but within `root`.
+fn read(root: &Path, path: &Path) -> String {
     let mut bytes = Vec::new();
+    let Ok(path) = mount_point::resolve(root, path) else {
+        return String::new();
+    };
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)

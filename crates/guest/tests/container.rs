@@ -12,12 +12,13 @@ use std::thread;
 
 use cenote_guest::container::Container;
 use cenote_guest::container::build::{self, Surroundings};
+use cenote_guest::container::mounts::Places;
 use cenote_guest::place::MachineView;
 use cenote_guest::server::Server;
 use cenote_guest::step::StepError;
 use cenote_protocol::{
-    Capabilities, ContainerPlan, DnsPlan, ErofsPlan, Exited, HostEntry, NestedPlan, OUTER,
-    ProcessSpec, Refusal, Target, Tmpfs, Writable,
+    Capabilities, ContainerPlan, DnsPlan, ErofsPlan, Exited, HostEntry, MountPlan, MountSource,
+    NestedPlan, OUTER, ProcessSpec, Refusal, ShareTransport, Target, Writable,
 };
 use host::{Host, on_terminal, shell, with_input};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -34,13 +35,22 @@ fn plan() -> ContainerPlan {
             dax: true,
         },
         writable: Writable::Tmpfs { size_bytes: None },
-        tmpfs: Vec::new(),
+        mounts: Vec::new(),
+        owner: None,
         shm_bytes: 1 << 20,
         hosts: vec![HostEntry {
             address: [10, 0, 2, 2].into(),
             name: "gate".into(),
         }],
         nested: None,
+    }
+}
+
+fn tmpfs(target: &str, options: &str) -> MountPlan {
+    MountPlan {
+        target: target.into(),
+        source: MountSource::Tmpfs,
+        options: options.into(),
     }
 }
 
@@ -116,12 +126,16 @@ fn build_here(plan: &ContainerPlan, prepare: fn(&Path)) -> Result<(), StepError>
     };
     build::enter(
         plan,
-        &root,
+        Places {
+            root: &root,
+            aside: &folder.path().join("share"),
+        },
         &names,
         &Surroundings {
             address: Some([10, 0, 2, 15].into()),
             dns,
             outer: plan.nested.as_ref().map(|_| outer),
+            owner: None,
         },
     )
 }
@@ -330,13 +344,9 @@ fn orphans_are_reaped_by_the_reaper_of_init() {
 
 #[test]
 fn a_read_only_root_still_has_its_own_file_systems() {
-    let tmpfs = vec![Tmpfs {
-        path: "/scratch/pad".into(),
-        options: "size=64k,mode=700".into(),
-    }];
     let plan = ContainerPlan {
         writable: Writable::ReadOnly,
-        tmpfs,
+        mounts: vec![tmpfs("/scratch/pad", "size=64k,mode=700")],
         ..plan()
     };
     let script = "(echo x > /tmp/x) 2>&1; echo x > /scratch/pad/x && echo x > /dev/shm/x && stat -c %a /scratch/pad; \
@@ -351,10 +361,7 @@ fn a_read_only_root_still_has_its_own_file_systems() {
 #[test]
 fn links_of_the_image_do_not_lead_out_of_it() {
     let plan = ContainerPlan {
-        tmpfs: vec![Tmpfs {
-            path: "/link/deep".into(),
-            options: String::new(),
-        }],
+        mounts: vec![tmpfs("/link/deep", "")],
         ..plan()
     };
     let server = try_container(plan, |root| {
@@ -379,19 +386,44 @@ fn links_of_the_image_do_not_lead_out_of_it() {
 
 #[test]
 fn what_cannot_be_built_is_named() {
-    let tmpfs = vec![Tmpfs {
-        path: "relative".into(),
-        options: String::new(),
-    }];
-    let error = try_container(ContainerPlan { tmpfs, ..plan() }, |_| {}).unwrap_err();
+    let refused = |mount| {
+        let plan = ContainerPlan {
+            mounts: vec![mount],
+            ..plan()
+        };
+        let error = try_container(plan, |_| {}).unwrap_err();
+        (error.what, error.on)
+    };
     assert_eq!(
-        error.to_string(),
-        "cannot mount a tmpfs on relative: Invalid argument (os error 22)"
+        refused(tmpfs("relative", "")),
+        ("mount on", "relative".into())
     );
-    let tmpfs = vec![Tmpfs {
-        path: "/x".into(),
-        options: "colour=red".into(),
-    }];
-    let error = try_container(ContainerPlan { tmpfs, ..plan() }, |_| {}).unwrap_err();
-    assert_eq!((error.what, error.on.as_str()), ("mount a tmpfs on", "/x"));
+    assert_eq!(
+        refused(tmpfs("/tmp/..", "")),
+        ("mount on", "/tmp/..".into())
+    );
+    assert_eq!(
+        refused(tmpfs("/x", "colour=red")),
+        ("mount a tmpfs on", "/x".into())
+    );
+    assert_eq!(
+        refused(tmpfs("/bin/busybox", "")),
+        ("mount a tmpfs on", "/bin/busybox".into())
+    );
+    let share = |options: &str| MountPlan {
+        target: "/src".into(),
+        source: MountSource::Share {
+            transport: ShareTransport::VirtioFs {
+                tag: "nobody-serves-it".into(),
+            },
+            file: None,
+            fill: false,
+        },
+        options: options.into(),
+    };
+    assert_eq!(
+        refused(share("size=1m")),
+        ("mount a share with the options", "size=1m".into())
+    );
+    assert_eq!(refused(share("")), ("mount the share on", "/src".into()));
 }

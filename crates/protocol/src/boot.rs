@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Kind, Message};
+use crate::mount::MountPlan;
 
 /// Agent to host, first: who is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +36,10 @@ pub struct ContainerPlan {
     pub root: ErofsPlan,
     /// What lies over the image.
     pub writable: Writable,
-    /// Further tmpfs mounts, in order.
-    pub tmpfs: Vec<Tmpfs>,
+    /// Further mounts, in order: one that lies in another comes after it.
+    pub mounts: Vec<MountPlan>,
+    /// The user of the main process (`USER[:GROUP]`), if the host wants to know its numbers before it serves shares.
+    pub owner: Option<String>,
     /// The size of /dev/shm in bytes.
     pub shm_bytes: u64,
     /// Lines for /etc/hosts beside localhost and the container itself.
@@ -79,15 +82,6 @@ pub enum Writable {
     },
     /// The root cannot be written (`--read-only`).
     ReadOnly,
-}
-
-/// A tmpfs in the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tmpfs {
-    /// Where, as an absolute path in the container; made if it does not exist.
-    pub path: String,
-    /// Mount options as a user types them after the colon (`size=64m,mode=1777,ro,noexec`); may be empty.
-    pub options: String,
 }
 
 /// One kernel setting.
@@ -133,6 +127,20 @@ pub struct DnsPlan {
     /// The options, such as `ndots:1`.
     pub options: Vec<String>,
 }
+
+/// Agent to host, if the plan asks for it: who the main process will run as, by the container's own /etc/passwd and
+/// /etc/group. Root for a user that is not there; the process's request will then be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// Host to agent, the answer to [`Owner`]: files of the host now belong to this user, shares may be mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerTaken {}
 
 /// Agent to host: everything of the plan stands, process connections are served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +192,14 @@ impl Message for Hello {
 
 impl Message for BootPlan {
     const KIND: Kind = Kind::BootPlan;
+}
+
+impl Message for Owner {
+    const KIND: Kind = Kind::Owner;
+}
+
+impl Message for OwnerTaken {
+    const KIND: Kind = Kind::OwnerTaken;
 }
 
 impl Message for Ready {

@@ -36,6 +36,10 @@ pub enum Kind {
     Shutdown = 0x05,
     /// Agent to host: [`crate::Stopped`].
     Stopped = 0x06,
+    /// Agent to host: [`crate::Owner`].
+    Owner = 0x07,
+    /// Host to agent: [`crate::OwnerTaken`].
+    OwnerTaken = 0x08,
     /// Host to agent: [`crate::ExecRequest`].
     ExecRequest = 0x10,
     /// Agent to host: [`crate::Started`].
@@ -61,13 +65,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 17] = [
+    const ALL: [Kind; 19] = [
         Kind::Hello,
         Kind::BootPlan,
         Kind::Ready,
         Kind::Failed,
         Kind::Shutdown,
         Kind::Stopped,
+        Kind::Owner,
+        Kind::OwnerTaken,
         Kind::ExecRequest,
         Kind::Started,
         Kind::Refused,

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     BootPlan, Capabilities, ContainerPlan, DnsPlan, ErofsPlan, ExecRequest, Exited, HostEntry,
-    NestedPlan, NetworkPlan, ProcessSpec, Started, Sysctl, Target, Tmpfs, WindowSize, Writable,
+    MountPlan, MountSource, NestedPlan, NetworkPlan, ProcessSpec, ShareTransport, Started, Sysctl,
+    Target, WindowSize, Writable,
 };
 
 fn process(args: Vec<String>) -> ProcessSpec {
@@ -52,10 +53,25 @@ fn plan() -> BootPlan {
             writable: Writable::Disk {
                 device: "vda".into(),
             },
-            tmpfs: vec![Tmpfs {
-                path: "/scratch".into(),
-                options: "size=1m".into(),
-            }],
+            mounts: vec![
+                MountPlan {
+                    target: "/scratch".into(),
+                    source: MountSource::Tmpfs,
+                    options: "size=1m".into(),
+                },
+                MountPlan {
+                    target: "/src".into(),
+                    source: MountSource::Share {
+                        transport: ShareTransport::VirtioFs {
+                            tag: "share0".into(),
+                        },
+                        file: Some("notes".into()),
+                        fill: true,
+                    },
+                    options: "ro".into(),
+                },
+            ],
+            owner: Some("web:staff".into()),
             shm_bytes: 64 << 20,
             hosts: vec![HostEntry {
                 address: [10, 0, 2, 2].into(),

@@ -1,8 +1,8 @@
 //! The messages between the host and the agent in the guest: versioned, bounded, shared by both sides.
 //!
 //! Two kinds of connection exist, both over vsock. The *control* connection is opened by the agent to
-//! [`CONTROL_PORT`] of the host, once: [`Hello`], [`BootPlan`], [`Ready`] or [`Failed`], and at the end
-//! [`Shutdown`] and [`Stopped`]. A *process* connection is opened by the host to the agent's [`EXEC_PORT`], one for
+//! [`CONTROL_PORT`] of the host, once: [`Hello`], [`BootPlan`], [`Owner`] and [`OwnerTaken`] if the plan asks for them, [`Ready`]
+//! or [`Failed`], and at the end [`Shutdown`] and [`Stopped`]. A *process* connection is opened by the host to the agent's [`EXEC_PORT`], one for
 //! each process: [`ExecRequest`], [`Started`] or [`Refused`], then the process's streams until [`Exited`].
 //!
 //! Every connection begins with a fixed [`preamble`] in both directions, so that an old agent that meets a new host
@@ -12,23 +12,25 @@
 pub mod boot;
 pub mod exec;
 pub mod frame;
+pub mod mount;
 pub mod preamble;
 pub mod window;
 
 pub use boot::{
     BootPlan, BootTimes, ContainerPlan, DnsPlan, ErofsPlan, Failed, Hello, HostEntry, NestedPlan,
-    NetworkPlan, Ready, Shutdown, Stopped, Sysctl, Tmpfs, Writable,
+    NetworkPlan, Owner, OwnerTaken, Ready, Shutdown, Stopped, Sysctl, Writable,
 };
 pub use exec::{
     Capabilities, ExecRequest, Exited, ProcessSpec, Refusal, Refused, Rlimit, Signal, Started,
     StdinTaken, Target, WindowSize,
 };
 pub use frame::{Frame, FrameError, FrameReader, Kind, Message, write_frame, write_message};
+pub use mount::{MountPlan, MountSource, ShareTransport};
 pub use preamble::{HandshakeError, Side, handshake};
 pub use window::StdinWindow;
 
 /// The version of everything in this crate. It grows with every change of a message, a port or a rule.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Where a container that runs containers of its own finds what the level above lends to it.
 pub const OUTER: &str = "/.cenote";

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use cenote_protocol::{
-    BootPlan, BootTimes, CONTROL_PORT, Failed, FrameError, FrameReader, HandshakeError, Hello,
-    Kind, Ready, Side, Stopped, handshake, write_message,
+    BootPlan, BootTimes, CONTROL_PORT, Failed, Frame, FrameError, FrameReader, HandshakeError,
+    Hello, Kind, Message, Owner, OwnerTaken, Ready, Side, Stopped, handshake, write_message,
 };
 
 use crate::sandbox::Sandbox;
@@ -109,26 +109,37 @@ impl Door {
 }
 
 impl Caller {
-    /// Hands the plan over and waits until it has been carried out.
-    pub fn boot(mut self, mut plan: BootPlan) -> Result<Agent, Error> {
+    /// Hands the plan over and waits until it has been carried out. `own` is called with the owner of shared files, if
+    /// the plan asks for it.
+    pub fn boot(mut self, mut plan: BootPlan, own: impl Fn(Owner)) -> Result<Agent, Error> {
         plan.wall_clock_ns = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| {
                 u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
             });
         write_message(&mut self.stream, &plan)?;
-        let answer = self.frames.next_frame()?.ok_or(FrameError::Truncated)?;
-        if answer.kind == Kind::Failed {
-            let Failed { what, on, errno } = answer.message()?;
-            return Err(Error::Failed { what, on, errno });
+        if plan.container.owner.is_some() {
+            let answer = self.frames.next_frame()?.ok_or(FrameError::Truncated)?;
+            own(told(answer)?);
+            write_message(&mut self.stream, &OwnerTaken {})?;
         }
-        let times = answer.message::<Ready>()?.times;
+        let answer = self.frames.next_frame()?.ok_or(FrameError::Truncated)?;
+        let times = told::<Ready>(answer)?.times;
         Ok(Agent {
             stream: self.stream,
             frames: self.frames,
             times,
         })
     }
+}
+
+/// The message in `answer`, unless it says that the plan has failed.
+fn told<M: Message>(answer: Frame<'_>) -> Result<M, Error> {
+    if answer.kind == Kind::Failed {
+        let Failed { what, on, errno } = answer.message()?;
+        return Err(Error::Failed { what, on, errno });
+    }
+    Ok(answer.message()?)
 }
 
 impl Agent {

@@ -12,14 +12,15 @@ use cenote_image::{Image, Lease};
 use cenote_kernel::Group;
 use cenote_net::{GuestSettings, NetworkSpec};
 use cenote_protocol::{
-    BootPlan, ContainerPlan, DnsPlan, ErofsPlan, HostEntry, NestedPlan, NetworkPlan, Tmpfs,
-    Writable,
+    BootPlan, ContainerPlan, DnsPlan, ErofsPlan, HostEntry, MountPlan, MountSource, NestedPlan,
+    NetworkPlan, Writable,
 };
 
 use crate::disk;
 use crate::host::Host;
 use crate::nesting;
 use crate::sandbox::Sandbox;
+use crate::share::{self, Servers, Shares};
 use crate::spec::{self, MIN_MEMORY, Network, Spec};
 
 /// The agent, built with this library.
@@ -57,6 +58,9 @@ pub enum Error {
     /// Nothing can be lent to a sandbox that runs others.
     #[error(transparent)]
     Nesting(#[from] nesting::Error),
+    /// A directory, file or volume cannot be shared.
+    #[error(transparent)]
+    Share(#[from] share::Error),
     /// The memory does not suffice for the image's page structures.
     #[error(
         "{memory} MiB of memory are too little: the {image} MiB of images take {tax} MiB of page structures in the guest; \
@@ -87,6 +91,8 @@ pub enum Error {
 pub(crate) struct Assembly {
     pub machine: Machine,
     pub plan: BootPlan,
+    /// To be told who the container's main process is.
+    pub servers: Servers,
     pub held: Held,
 }
 
@@ -140,6 +146,8 @@ pub(crate) fn assemble(
         loan = Some(lent.tools);
     }
     check_memory(spec, &pmem)?;
+    let shares = Shares::serve(sandbox)?;
+    let servers = shares.servers();
     let log = open_log(sandbox)?;
     let (network, card) = network(sandbox, host)?.unzip();
     let disk = writable_disk(sandbox)?;
@@ -147,6 +155,7 @@ pub(crate) fn assemble(
         sandbox,
         root,
         nested,
+        shares.mounts,
         disk.is_some(),
         network.as_ref().map(cenote_net::Network::settings),
     );
@@ -159,7 +168,7 @@ pub(crate) fn assemble(
         nested: spec.nested.is_some(),
         pmem,
         disks: disk.into_iter().collect(),
-        shares: Vec::new(),
+        shares: shares.devices,
         vsock: sandbox.vsock(),
         network: card,
         log,
@@ -167,6 +176,7 @@ pub(crate) fn assemble(
     Ok(Assembly {
         machine,
         plan,
+        servers,
         held: Held {
             _leases: leases,
             _tools: loan,
@@ -279,6 +289,7 @@ fn plan(
     sandbox: &Sandbox,
     root: ErofsPlan,
     nested: Option<NestedPlan>,
+    mounts: Vec<MountPlan>,
     disk: bool,
     network: Option<&GuestSettings>,
 ) -> BootPlan {
@@ -304,7 +315,11 @@ fn plan(
             } else {
                 Writable::ReadOnly
             },
-            tmpfs: spec.tmpfs.iter().map(tmpfs).collect(),
+            owner: mounts
+                .iter()
+                .any(is_share)
+                .then(|| spec.process.user.clone()),
+            mounts,
             shm_bytes: SHM_BYTES,
             hosts: hosts
                 .iter()
@@ -318,11 +333,8 @@ fn plan(
     }
 }
 
-fn tmpfs(wanted: &crate::spec::Tmpfs) -> Tmpfs {
-    Tmpfs {
-        path: wanted.path.clone(),
-        options: wanted.options.clone(),
-    }
+fn is_share(mount: &MountPlan) -> bool {
+    matches!(mount.source, MountSource::Share { .. })
 }
 
 fn network_plan(settings: &GuestSettings, dns: &[Ipv4Addr]) -> NetworkPlan {

@@ -126,6 +126,11 @@ impl Paths {
         self.data.join("sandboxes")
     }
 
+    /// The volumes' folder.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
     /// The folder of ready-made empty disks.
     pub(crate) fn disks(&self) -> PathBuf {
         self.data.join(DISKS)

@@ -12,7 +12,8 @@ use crate::json;
 use crate::paths::Paths;
 use crate::spec::Spec;
 use crate::state::State;
-use crate::store::{Error as StoreError, REMOVING, io_error};
+use crate::store::{Error as StoreError, REMOVING, Store, io_error};
+use crate::volume;
 
 /// Digits of an id that listings show and that name the runtime folder.
 const SHORT: usize = 12;
@@ -148,11 +149,12 @@ impl Sandbox {
         }
     }
 
-    /// Removes a sandbox that does not run, with its writable layer and its log.
+    /// Removes a sandbox that does not run, with its writable layer and its log, and with `volumes` those that were made
+    /// for it alone. These go anyway with one that was to be removed when it ended.
     ///
     /// # Errors
     /// [`Error::Running`], [`StoreError::Io`].
-    pub fn remove(&self) -> Result<(), Error> {
+    pub fn remove(&self, volumes: bool) -> Result<(), Error> {
         let held = match self.lock(FlockOperation::NonBlockingLockExclusive) {
             Ok(held) => Some(held),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -164,13 +166,13 @@ impl Sandbox {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error(self.file("lock"))(error).into()),
         };
-        self.delete()?;
+        self.delete(volumes || self.spec.remove_on_exit)?;
         drop(held);
         Ok(())
     }
 
-    /// Deletes the folders. The caller holds the lock.
-    pub(crate) fn delete(&self) -> Result<(), StoreError> {
+    /// Deletes the folders, and the volumes that were made for it if these go too. The caller holds the lock.
+    pub(crate) fn delete(&self, volumes: bool) -> Result<(), StoreError> {
         self.remove_runtime()?;
         // Renamed first: from that moment no listing shows it half gone.
         let gone = self
@@ -181,7 +183,13 @@ impl Sandbox {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(io_error(self.folder()))?,
         }
-        remove_if_there(&gone).map_err(io_error(gone))
+        remove_if_there(&gone).map_err(io_error(gone))?;
+        if !volumes || !volume::has_anonymous(&self.spec) {
+            return Ok(());
+        }
+        let store = Store::open(&self.paths)?;
+        let _lock = store.lock()?;
+        store.volumes().remove_made_for(&self.spec)
     }
 
     /// The machine's console output, newest part.

@@ -41,7 +41,7 @@ fn running_without_a_monitor_is_dead() {
     drop(lock);
     assert_eq!(sandbox.state(), State::Dead);
     assert_eq!(sandbox.wait().unwrap(), 137);
-    sandbox.remove().unwrap();
+    sandbox.remove(false).unwrap();
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_running_sandbox_is_not_removed() {
     let sandbox = store.create(&spec("a")).unwrap();
     let _lock = monitored(&sandbox);
     assert!(matches!(
-        sandbox.remove(),
+        sandbox.remove(false),
         Err(Error::Running {
             state: "running",
             ..
@@ -71,7 +71,7 @@ fn whoever_waits_learns_the_code_even_of_a_sandbox_that_is_gone() {
     };
     lock.write_all(&[42]).unwrap();
     sandbox.write_state(&exited(42)).unwrap();
-    sandbox.delete().unwrap();
+    sandbox.delete(false).unwrap();
     drop(lock);
     assert_eq!(waiter.join().unwrap().unwrap(), 42);
     assert_eq!(store.list().unwrap().len(), 0);

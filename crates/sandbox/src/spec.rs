@@ -7,6 +7,8 @@ use cenote_net::PublishedPort;
 use cenote_protocol::ProcessSpec;
 use serde::{Deserialize, Serialize};
 
+use crate::mount::Mount;
+
 /// Everything about a sandbox that its creator decides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,8 +27,8 @@ pub struct Spec {
     pub read_only: bool,
     /// Whether the guest maps the image's files in place instead of copying them into its memory.
     pub dax: bool,
-    /// Empty file systems in memory, by mount point.
-    pub tmpfs: Vec<Tmpfs>,
+    /// What is mounted beside the root, each mount behind those that it lies in.
+    pub mounts: Vec<Mount>,
     /// How the container reaches others, and they it.
     pub network: Network,
     /// Whether the sandbox is removed when it has ended.
@@ -85,15 +87,6 @@ impl Default for Resources {
             disk: 10 << 30,
         }
     }
-}
-
-/// An empty file system in the VM's memory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tmpfs {
-    /// Where it is mounted, absolute.
-    pub path: String,
-    /// Mount options as a user types them after the colon: `size=64m,mode=1777,noexec`; may be empty.
-    pub options: String,
 }
 
 /// How a container reaches others.

@@ -19,7 +19,7 @@ const MAX_NAME: usize = 63;
 /// How the folders begin that are not sandboxes yet, or not any more.
 pub(crate) const MAKING: &str = ".new-";
 pub(crate) const REMOVING: &str = ".gone-";
-const HALF: [&str; 2] = [MAKING, REMOVING];
+pub(crate) const HALF: [&str; 2] = [MAKING, REMOVING];
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes a sandbox that is not started.
+    /// Makes a sandbox that is not started, and the volumes that it names, if they are not there.
     ///
     /// # Errors
     /// [`Error::BadName`], [`Error::NameInUse`], [`Error::Io`].
@@ -97,6 +97,17 @@ impl Store {
                 id: other.short_id().to_owned(),
             });
         }
+        let volumes = self.volumes();
+        volumes.make_for(spec)?;
+        let made = self.make(spec);
+        if made.is_err() {
+            // The first error is the one to tell.
+            let _ = volumes.remove_made_for(spec);
+        }
+        made
+    }
+
+    fn make(&self, spec: &Spec) -> Result<Sandbox, Error> {
         let id = new_id();
         let folder = self.paths.sandboxes().join(&id);
         let beside = self.paths.sandboxes().join(format!("{MAKING}{id}"));
@@ -176,8 +187,12 @@ impl Store {
         Ok(())
     }
 
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     /// Held while names are compared and given away.
-    fn lock(&self) -> Result<File, Error> {
+    pub(crate) fn lock(&self) -> Result<File, Error> {
         let path = self.paths.sandboxes().join(".lock");
         let failed = io_error(path.clone());
         let file = File::create(&path).map_err(&failed)?;
@@ -194,7 +209,7 @@ pub(crate) fn io_error(path: PathBuf) -> impl Fn(io::Error) -> Error {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let first = name
         .chars()
         .next()
@@ -210,7 +225,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// 256 random bits in hexadecimal digits, as container ids are elsewhere.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     let mut bytes = [0_u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -222,7 +237,7 @@ fn new_id() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn is_id(name: &str) -> bool {
+pub(crate) fn is_id(name: &str) -> bool {
     name.len() == 64
         && name
             .bytes()

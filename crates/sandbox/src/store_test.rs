@@ -41,7 +41,7 @@ pub(crate) fn spec(name: &str) -> Spec {
         resources: Resources::default(),
         read_only: false,
         dax: true,
-        tmpfs: Vec::new(),
+        mounts: Vec::new(),
         network: Network::None,
         remove_on_exit: false,
         labels: Default::default(),
@@ -73,7 +73,7 @@ fn a_name_is_given_once_until_its_sandbox_is_removed() {
     assert!(
         matches!(store.create(&spec("db")), Err(Error::NameInUse { id, .. }) if id == made.short_id())
     );
-    made.remove().unwrap();
+    made.remove(false).unwrap();
     assert_eq!(store.list().unwrap().len(), 0);
     store.create(&spec("db")).unwrap();
 }

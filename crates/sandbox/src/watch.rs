@@ -15,6 +15,7 @@ use crate::console::{self, Console};
 use crate::control::{Halt, Router};
 use crate::monitor::Error;
 use crate::sandbox::Sandbox;
+use crate::share::Servers;
 use crate::state::State;
 use crate::timing::Timing;
 
@@ -53,12 +54,18 @@ impl Watch {
         }
     }
 
-    /// Waits for the agent and has it carry out `plan`.
-    pub fn boot(&self, door: &Door, plan: BootPlan, timing: &mut Timing) -> Result<Agent, Error> {
+    /// Waits for the agent and has it carry out `plan`. `servers` learn who the container's main process is.
+    pub fn boot(
+        &self,
+        door: &Door,
+        plan: BootPlan,
+        servers: &Servers,
+        timing: &mut Timing,
+    ) -> Result<Agent, Error> {
         let booted = self.within(BOOT_LIMIT, || {
             let caller = door.wait()?;
             timing.called = Some(caller.at);
-            caller.boot(plan)
+            caller.boot(plan, |owner| servers.belong_to(owner))
         });
         let agent = booted.map_err(|source| self.explain(source))?;
         timing.ready = Some(Instant::now());

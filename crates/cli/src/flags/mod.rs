@@ -6,6 +6,7 @@ pub mod entrypoint;
 pub mod env;
 pub mod host;
 pub mod label;
+pub mod mount;
 pub mod name;
 pub mod network;
 pub mod process;

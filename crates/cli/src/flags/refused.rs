@@ -11,8 +11,6 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 const OWN_KERNEL: &str =
     "the container has a kernel of its own, whose namespaces the host cannot join or lend";
 const OWN_IDS: &str = "the container has a kernel of its own and needs no mapping of user ids";
-const SHARES: &str = "directories and volumes of the host are not shared yet; put files into the image, or pipe them \
-                      through `cenote exec -i NAME tar x`";
 const HOST_CGROUPS: &str = "the limits of a container are its machine's: use --cpus and --memory";
 const ONE_NETWORK: &str = "there is one network per container, behind user-mode networking";
 const DEVICES: &str = "devices of the host are not handed to the machine";
@@ -62,13 +60,20 @@ const fn short(short: char, flag: Flag) -> Flag {
 }
 
 const FLAGS: &[Flag] = &[
-    short('v', value("volume", SHARES)),
-    value("mount", SHARES),
-    value("volumes-from", SHARES),
-    value("image-volume", SHARES),
-    value("rootfs", SHARES),
-    value("chrootdirs", SHARES),
-    value("secret", SHARES),
+    value(
+        "volumes-from",
+        "name the volumes with -v; `cenote inspect` tells them",
+    ),
+    value(
+        "image-volume",
+        "what an image declares as volumes are folders of the container; name a volume with -v",
+    ),
+    value(
+        "rootfs",
+        "make an image of the directory, with `cenote import`",
+    ),
+    value("chrootdirs", NOT_YET),
+    value("secret", "share the file that has it, with -v FILE:PATH:ro"),
     value("pid", OWN_KERNEL),
     value("ipc", OWN_KERNEL),
     value("uts", OWN_KERNEL),

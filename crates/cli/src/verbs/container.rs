@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::flags::cpus::Cpus;
 use crate::flags::host::HostEntry;
 use crate::flags::label::Label;
+use crate::flags::mount::{PairsFlag, VolumeFlag};
 use crate::flags::name::Name;
 use crate::flags::network::Network;
 use crate::flags::process::ProcessFlags;
@@ -99,6 +100,12 @@ pub struct ContainerFlags {
     /// Make the root read-only, but for tmpfs on /run, /tmp and /var/tmp
     #[arg(long)]
     pub read_only: bool,
+    /// Share a folder or file of the host, or a volume by its name; options: ro, noexec, cache=, idmap=, locks=
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
+    pub volume: Vec<VolumeFlag>,
+    /// The same at length: type=bind|volume|tmpfs,source=...,target=...
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub mount: Vec<PairsFlag>,
     /// Mount a file system in memory, such as /tmp:size=64m
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     pub tmpfs: Vec<TmpfsFlag>,

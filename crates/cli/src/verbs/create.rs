@@ -108,7 +108,7 @@ fn with_name(
                 Err(StoreError::NotFound(_)) => {}
                 // An id that begins so is another container.
                 Ok(other) if other.spec().name != *name => {}
-                other => rm::remove(&other?, true)?,
+                other => rm::remove(&other?, true, false)?,
             }
         }
         return Ok(store.create(&spec(name.clone())?)?);

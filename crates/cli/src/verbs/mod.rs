@@ -24,4 +24,5 @@ pub mod start;
 pub mod stop;
 pub mod tools;
 pub mod version;
+pub mod volume;
 pub mod wait;

@@ -13,6 +13,9 @@ pub struct Rm {
     /// End those that run first, at once; a container that does not exist is no error
     #[arg(short, long)]
     force: bool,
+    /// Remove the volumes that were made for them alone as well
+    #[arg(short, long)]
+    volumes: bool,
     /// All containers
     #[arg(short, long)]
     all: bool,
@@ -33,17 +36,18 @@ impl Rm {
                 )
             });
         }
-        let code = sandbox::each(&names, |sandbox| remove(sandbox, self.force))?;
+        let code = sandbox::each(&names, |sandbox| remove(sandbox, self.force, self.volumes))?;
         // Opening the images' store clears the leases that killed monitors held.
         Paths::from_env()?.images()?;
         Ok(code)
     }
 }
 
-/// Removes one; `force` ends its machine first, which loses nothing that would not be removed anyway.
-pub fn remove(sandbox: &Sandbox, force: bool) -> anyhow::Result<()> {
+/// Removes one; `force` ends its machine first, which loses nothing that would not be removed anyway. With `volumes`
+/// those go too that were made for it alone.
+pub fn remove(sandbox: &Sandbox, force: bool, volumes: bool) -> anyhow::Result<()> {
     if force {
         sandbox.kill_machine()?;
     }
-    Ok(sandbox.remove()?)
+    Ok(sandbox.remove(volumes)?)
 }

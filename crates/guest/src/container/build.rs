@@ -1,14 +1,13 @@
 //! Builds the container's namespaces and file system around the calling thread.
 
-use std::ffi::CString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cenote_protocol::{ContainerPlan, DnsPlan, OUTER, Tmpfs, Writable};
+use cenote_protocol::{ContainerPlan, DnsPlan, OUTER, Owner, Writable};
 use rustix::fs::CWD;
-use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change,
     mount_move, mount_remount, move_mount, open_tree,
@@ -17,6 +16,7 @@ use rustix::process::{chdir, chroot};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::dev::mount_dev;
+use super::mounts::{self, Places};
 use crate::names;
 use crate::step::{Step, StepError};
 
@@ -33,16 +33,18 @@ pub struct Surroundings {
     pub dns: DnsPlan,
     /// The mount of what the level above lends, which the container sees at [`OUTER`].
     pub outer: Option<PathBuf>,
+    /// Who the container's main process runs as, if that is known.
+    pub owner: Option<Owner>,
 }
 
-/// Moves the calling thread into new namespaces whose root is the file system mounted at `root`. The files by which
-/// the container knows names are kept in `names`. A PID namespace is not part of it: the first process makes its own.
+/// Moves the calling thread into new namespaces whose root is the file system mounted at `places.root`. The files by
+/// which the container knows names are kept in `names`. A PID namespace is not part of it: the first process makes its own.
 ///
 /// # Errors
 /// What the kernel refuses.
 pub fn enter(
     plan: &ContainerPlan,
-    root: &Path,
+    places: Places<'_>,
     names: &Path,
     around: &Surroundings,
 ) -> Result<(), StepError> {
@@ -61,7 +63,8 @@ pub fn enter(
         .map(|(file, path)| Ok((detached(&file)?, path)))
         .collect::<Result<Vec<_>, StepError>>()?;
     let outer = around.outer.as_deref().map(detached).transpose()?;
-    change_root(root)?;
+    let shares = mounts::take_up(&plan.mounts, places, around.owner)?;
+    change_root(places.root)?;
     rustix::system::sethostname(plan.hostname.as_bytes())
         .step("take the host name", &plan.hostname)?;
 
@@ -77,15 +80,18 @@ pub fn enter(
     .step("mount the file system on", "/sys")?;
     make_directory("/dev")?;
     mount_dev(plan.shm_bytes, plan.nested.is_some())?;
-    for tmpfs in &plan.tmpfs {
-        mount_tmpfs(tmpfs)?;
+    for (mount, share) in plan.mounts.iter().zip(&shares) {
+        mounts::mount_at_target(mount, share.as_ref())?;
     }
     for (file, path) in files {
-        cover_file(file, path)?;
+        // What the user mounts there is meant to be there.
+        if plan.mounts.iter().all(|mount| mount.target != path) {
+            cover_file(&file, path)?;
+        }
     }
     if let Some(outer) = outer {
         make_directory(OUTER)?;
-        put(&outer, OUTER)?;
+        put(&outer, Path::new(OUTER))?;
     }
     if plan.writable == Writable::ReadOnly {
         mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"")
@@ -128,7 +134,7 @@ fn name_files(
 }
 
 /// A mount of one file or of what is mounted at a folder, not yet anywhere.
-fn detached(path: &Path) -> Result<OwnedFd, StepError> {
+pub(super) fn detached(path: &Path) -> Result<OwnedFd, StepError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, path, flags).step("take up", path.display())
 }
@@ -141,64 +147,33 @@ fn change_root(root: &Path) -> Result<(), StepError> {
     chdir("/").step("enter", "/")
 }
 
-/// Mounts over a file of the container, which is made if it is missing. All paths are inside the container here, so
-/// a symbolic link of the image leads nowhere else.
-fn cover_file(file: OwnedFd, path: &str) -> Result<(), StepError> {
-    if let Some(folder) = Path::new(path).parent() {
-        fs::create_dir_all(folder).step("make the directory", folder.display())?;
+/// Mounts over a file of the container, which is made if it is missing; but a share gets no file that it does not have.
+/// All paths are inside the container here, so a symbolic link of the image leads nowhere else.
+fn cover_file(file: &OwnedFd, path: &str) -> Result<(), StepError> {
+    let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).step("make the directory", folder.display())?;
+    if !Path::new(path).is_file() {
+        let device = |path| fs::metadata(path).map(|found| found.dev());
+        if device(folder).step("look at", folder.display())?
+            != device(Path::new("/")).step("look at", "/")?
+        {
+            return Ok(());
+        }
+        if fs::File::create(path).is_err() {
+            // A link that leads nowhere gives way to the file.
+            fs::remove_file(path).step("remove", path)?;
+            fs::File::create(path).step("make the file", path)?;
+        }
     }
-    if !Path::new(path).is_file() && fs::File::create(path).is_err() {
-        // A link that leads nowhere gives way to the file.
-        fs::remove_file(path).step("remove", path)?;
-        fs::File::create(path).step("make the file", path)?;
-    }
-    put(&file, path)
+    put(file, Path::new(path))
 }
 
 /// Puts a detached mount over a path of the container.
-fn put(mount: &OwnedFd, path: &str) -> Result<(), StepError> {
+pub(super) fn put(mount: &OwnedFd, path: &Path) -> Result<(), StepError> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
-    move_mount(mount, c"", CWD, path, flags).step("mount over", path)
+    move_mount(mount, c"", CWD, path, flags).step("mount over", path.display())
 }
 
 fn make_directory(path: &str) -> Result<(), StepError> {
     fs::create_dir_all(path).step("make the directory", path)
 }
-
-fn mount_tmpfs(tmpfs: &Tmpfs) -> Result<(), StepError> {
-    if !tmpfs.path.starts_with('/') {
-        return Err(Errno::INVAL).step("mount a tmpfs on", &tmpfs.path);
-    }
-    make_directory(&tmpfs.path)?;
-    let (flags, data) =
-        tmpfs_options(&tmpfs.options).step("mount a tmpfs with the options", &tmpfs.options)?;
-    mount("tmpfs", &tmpfs.path, "tmpfs", flags, Some(data.as_c_str()))
-        .step("mount a tmpfs on", &tmpfs.path)
-}
-
-/// Divides the options as a user types them (mount(8)) into the kernel's flags and what tmpfs reads itself. As with
-/// podman, set-user-id programs and devices are off unless asked for, and the mode is 1777.
-fn tmpfs_options(options: &str) -> Result<(MountFlags, CString), Errno> {
-    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
-    let mut data = vec!["mode=1777"];
-    for option in options.split(',') {
-        match option {
-            "" | "rw" | "tmpcopyup" | "notmpcopyup" | "rprivate" | "private" => {}
-            "ro" => flags |= MountFlags::RDONLY,
-            "noexec" => flags |= MountFlags::NOEXEC,
-            "exec" => flags -= MountFlags::NOEXEC,
-            "nosuid" => flags |= MountFlags::NOSUID,
-            "suid" => flags -= MountFlags::NOSUID,
-            "nodev" => flags |= MountFlags::NODEV,
-            "dev" => flags -= MountFlags::NODEV,
-            "noatime" => flags |= MountFlags::NOATIME,
-            own => data.push(own),
-        }
-    }
-    let data = CString::new(data.join(",")).map_err(|_| Errno::INVAL)?;
-    Ok((flags, data))
-}
-
-#[cfg(test)]
-#[path = "build_test.rs"]
-mod tests;

@@ -1,0 +1,220 @@
+//! From the mounts of a specification to the servers of their directories, and what the guest is told of them.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cenote_backend::Share;
+use cenote_fuse::passthrough::{self, Config, Ids, Passthrough, ShareError};
+use cenote_fuse::server::Server;
+use cenote_protocol::{MountPlan, MountSource, Owner, ShareTransport};
+
+use crate::mount::{Cache, IdMap, Locks, Mount, Sharing, Source};
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+use crate::volume;
+
+/// Why something could not be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not there, or not for this user.
+    #[error("cannot share {path}: {source}")]
+    Source {
+        /// What was to be shared.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A device, a pipe or a socket.
+    #[error("cannot share {0}: it is neither a directory nor a file")]
+    Special(PathBuf),
+    /// A file name that cannot be told to the guest.
+    #[error("cannot share {0}: its name is not UTF-8; share its folder")]
+    Name(PathBuf),
+    /// `idmap=none`, and not root.
+    #[error("idmap=none on {target} needs root, who alone can act as every user: leave it out")]
+    NotRoot {
+        /// Where it was to be mounted.
+        target: String,
+    },
+    /// A volume is not there, or cannot be used.
+    #[error(transparent)]
+    Volume(#[from] volume::Error),
+    /// The server could not be made.
+    #[error(transparent)]
+    Server(#[from] ShareError),
+}
+
+/// What a sandbox mounts, and who serves it.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    /// The guest's part.
+    pub mounts: Vec<MountPlan>,
+    /// A device for each share.
+    pub devices: Vec<Share>,
+}
+
+/// Those to tell who the container's main process is.
+#[derive(Debug, Clone)]
+pub(crate) struct Servers(Vec<Arc<Server>>);
+
+impl Servers {
+    /// Names the user of the guest whose files those of the host's user are, where all files are one user's.
+    pub fn belong_to(&self, owner: Owner) {
+        for server in &self.0 {
+            if let Ids::Owner(files) = &server.directory().config().ids {
+                files.becomes(owner.uid, owner.gid);
+            }
+        }
+    }
+}
+
+impl Shares {
+    /// Serves what `sandbox` mounts.
+    pub fn serve(sandbox: &Sandbox) -> Result<Shares, Error> {
+        let mut shares = Shares::default();
+        for mount in &sandbox.spec().mounts {
+            let plan = shares.add(sandbox, mount)?;
+            shares.mounts.push(plan);
+        }
+        Ok(shares)
+    }
+
+    /// All servers.
+    pub fn servers(&self) -> Servers {
+        let servers = self.devices.iter().map(|device| Arc::clone(&device.server));
+        Servers(servers.collect())
+    }
+
+    fn add(&mut self, sandbox: &Sandbox, mount: &Mount) -> Result<MountPlan, Error> {
+        let (place, sharing, fill) = match &mount.source {
+            Source::Tmpfs => return Ok(plan(mount, MountSource::Tmpfs)),
+            Source::Bind { path, sharing } => (Place::find(path)?, sharing, false),
+            Source::Volume {
+                name,
+                copy,
+                sharing,
+                ..
+            } => {
+                let volumes = volumes(sandbox)?;
+                let fill = *copy && !mount.read_only && !volumes.find(name)?.used;
+                (Place::find(&volumes.data(name))?, sharing, fill)
+            }
+        };
+        let config = Config {
+            read_only: mount.read_only,
+            // A path of the host has no zero byte.
+            only: place
+                .file
+                .as_deref()
+                .and_then(|name| CString::new(name.as_bytes()).ok()),
+            ..config(sharing, &mount.target)?
+        };
+        let file = match place.file {
+            Some(name) => Some(
+                name.into_string()
+                    .map_err(|name| Error::Name(place.directory.join(name)))?,
+            ),
+            None => None,
+        };
+        let server = Server::new(Passthrough::new(&place.directory, config)?);
+        let tag = format!("share{}", self.devices.len());
+        self.devices.push(Share {
+            tag: tag.clone(),
+            server: Arc::new(server),
+        });
+        let transport = ShareTransport::VirtioFs { tag };
+        let source = MountSource::Share {
+            transport,
+            file,
+            fill,
+        };
+        Ok(plan(mount, source))
+    }
+}
+
+/// Notes that the volumes of `sandbox` are in use, now that they are.
+pub(crate) fn note_volumes(sandbox: &Sandbox) -> Result<(), volume::Error> {
+    let volumes = volumes(sandbox)?;
+    for mount in &sandbox.spec().mounts {
+        if let Source::Volume { name, .. } = &mount.source {
+            volumes.note_use(name)?;
+        }
+    }
+    Ok(())
+}
+
+fn volumes(sandbox: &Sandbox) -> Result<volume::Volumes, volume::Error> {
+    Ok(Store::open(sandbox.paths())?.volumes())
+}
+
+/// A directory, or one file in it, without links on the way.
+struct Place {
+    directory: PathBuf,
+    file: Option<OsString>,
+}
+
+impl Place {
+    fn find(path: &Path) -> Result<Place, Error> {
+        let failed = |source| Error::Source {
+            path: path.to_owned(),
+            source,
+        };
+        let real = fs::canonicalize(path).map_err(failed)?;
+        let kind = fs::metadata(&real).map_err(failed)?.file_type();
+        match (real.parent(), real.file_name()) {
+            _ if kind.is_dir() => Ok(Place {
+                directory: real,
+                file: None,
+            }),
+            (Some(directory), Some(name)) if kind.is_file() => Ok(Place {
+                directory: directory.to_owned(),
+                file: Some(name.to_owned()),
+            }),
+            _ => Err(Error::Special(path.to_owned())),
+        }
+    }
+}
+
+fn plan(mount: &Mount, source: MountSource) -> MountPlan {
+    let words = [
+        mount.options.as_str(),
+        if mount.read_only { "ro" } else { "" },
+    ];
+    let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    MountPlan {
+        target: mount.target.clone(),
+        source,
+        options: words.join(","),
+    }
+}
+
+fn config(sharing: &Sharing, target: &str) -> Result<Config, Error> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let ids = match sharing.idmap {
+        IdMap::None if !uid.is_root() => {
+            return Err(Error::NotRoot {
+                target: target.to_owned(),
+            });
+        }
+        IdMap::Auto | IdMap::None if uid.is_root() => Ids::Same,
+        _ => Ids::Owner(passthrough::Owner::of(uid.as_raw(), gid.as_raw())),
+    };
+    Ok(Config {
+        cache: match sharing.cache {
+            Cache::Never => passthrough::Cache::Never,
+            Cache::Metadata => passthrough::Cache::Metadata,
+            Cache::Auto => passthrough::Cache::Auto,
+            Cache::Always => passthrough::Cache::Always,
+        },
+        ids,
+        locks: match sharing.locks {
+            Locks::Local => passthrough::Locks::Local,
+            Locks::Host => passthrough::Locks::Host,
+        },
+        ..Config::default()
+    })
+}
