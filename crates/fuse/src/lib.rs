@@ -6,6 +6,7 @@
 pub mod device;
 pub mod passthrough;
 pub mod server;
+pub mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wire;

@@ -3,12 +3,23 @@
 use std::fs;
 use std::path::Path;
 
-use cenote_fuse::testing::requests;
+use cenote_fuse::testing::{requests, streams};
 use proptest::prelude::*;
 
 #[test]
-fn seeds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/fuse_requests");
+fn seeds_of_requests() {
+    replay("fuse_requests", requests);
+}
+
+#[test]
+fn seeds_of_streams() {
+    replay("fuse_streams", streams);
+}
+
+fn replay(target: &str, play: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/seeds")
+        .join(target);
     let seeds: Vec<_> = fs::read_dir(&folder)
         .expect("the folder of seeds")
         .map(|seed| seed.unwrap().path())
@@ -16,7 +27,7 @@ fn seeds() {
     assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
     for seed in seeds {
         println!("{}", seed.display());
-        requests(&fs::read(seed).unwrap());
+        play(&fs::read(seed).unwrap());
     }
 }
 
@@ -53,5 +64,10 @@ proptest! {
     #[test]
     fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..2000)) {
         requests(&data);
+    }
+
+    #[test]
+    fn any_stream(data in prop::collection::vec(any::<u8>(), 0..2000)) {
+        streams(&data);
     }
 }

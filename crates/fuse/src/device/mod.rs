@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::passthrough::WorkerError;
 use crate::server::Server;
-use mount::Mount;
+pub(crate) use mount::Mount;
 use reader::Reader;
 
 /// Why a directory cannot be mounted.

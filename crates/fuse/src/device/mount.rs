@@ -69,16 +69,25 @@ impl Mount {
 
     /// Unmounts; its readers end. Whoever still uses a file of it gets errors from then on.
     pub fn end(&self) {
-        let unmount = |flags| rustix::mount::unmount(&self.point, flags);
-        let ended = match unmount(UnmountFlags::empty()) {
-            // Forced, because the readers would otherwise wait for whoever has a file open.
-            Err(Errno::BUSY) => unmount(UnmountFlags::FORCE | UnmountFlags::DETACH),
-            ended => ended,
-        };
-        match ended {
+        // Forced if anybody has a file open, because the readers would otherwise wait for them.
+        if self.unmount(UnmountFlags::empty()) == Err(Errno::BUSY) {
+            self.abort();
+        }
+    }
+
+    /// The same, without waiting for what is under way: that fails.
+    pub fn abort(&self) {
+        let ended = self.unmount(UnmountFlags::FORCE | UnmountFlags::DETACH);
+        if let Err(error) = ended {
+            tracing::warn!(point = %self.point.display(), %error, "cannot unmount");
+        }
+    }
+
+    fn unmount(&self, flags: UnmountFlags) -> Result<(), Errno> {
+        match rustix::mount::unmount(&self.point, flags) {
             // Somebody else has unmounted it.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(error) => tracing::warn!(point = %self.point.display(), %error, "cannot unmount"),
+            Err(Errno::INVAL) => Ok(()),
+            ended => ended,
         }
     }
 }

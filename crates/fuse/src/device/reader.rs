@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::MountError;
-use crate::passthrough::{Worker, WriteAt};
-use crate::server::{Body, DATA_LIMIT, HandleError, Incoming, Later, Payload, Reply, Server};
-use crate::wire::{Opcode, OutHeader, Request, WRITE_HEAD};
+use crate::passthrough::Worker;
+use crate::server::{Body, Bytes, DATA_LIMIT, HandleError, Incoming, Later, Reply, Server};
+use crate::wire::OutHeader;
 
 /// A request's buffer in bytes: the kernel wants room for the most data and the arguments.
 const REQUEST_LIMIT: usize = DATA_LIMIT + 4096;
@@ -73,46 +73,16 @@ impl Reader {
     }
 
     fn one(&self, worker: &mut Worker, message: &[u8], reply: &mut DeviceReply<'_>) {
-        let (head, data) = split(message);
+        let (head, data) = Bytes::split(message);
         let incoming = Incoming {
             head,
-            payload: &Data(data),
+            payload: &data,
             arrived: self.server.arrival(),
         };
         match self.server.handle(worker, &incoming, reply) {
             // ENOENT: the client has given the request up.
             Ok(()) | Err(HandleError::Send(Errno::NOENT)) => {}
             Err(error) => tracing::warn!(%error, "a request got no reply"),
-        }
-    }
-}
-
-/// A message and the data of a WRITE.
-fn split(message: &[u8]) -> (&[u8], &[u8]) {
-    let writes = Request::header(message)
-        .is_ok_and(|header| header.opcode == Opcode::Write as u32 && message.len() > WRITE_HEAD);
-    if writes {
-        message.split_at(WRITE_HEAD)
-    } else {
-        (message, &[])
-    }
-}
-
-#[derive(Debug)]
-struct Data<'a>(&'a [u8]);
-
-impl Payload for Data<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno> {
-        match place {
-            WriteAt::Offset(offset) => rustix::io::pwrite(file, self.0, offset),
-            WriteAt::End => {
-                let data = [IoSlice::new(self.0)];
-                rustix::io::pwritev2(file, &data, 0, ReadWriteFlags::APPEND)
-            }
         }
     }
 }
@@ -139,7 +109,7 @@ impl Reply for DeviceReply<'_> {
             Body::Bytes(bytes) => send(self.device, unique, Ok(()), bytes),
             Body::Filled(len) => {
                 let message = &mut self.buffer[..HEADER + len];
-                message[..HEADER].copy_from_slice(header(unique, Ok(()), len).as_bytes());
+                message[..HEADER].copy_from_slice(OutHeader::new(unique, Ok(()), len).as_bytes());
                 rustix::io::write(self.device, message).map(|_| ())
             }
         }
@@ -167,15 +137,7 @@ fn send(
     result: Result<(), Errno>,
     body: &[u8],
 ) -> Result<(), Errno> {
-    let header = header(unique, result, body.len());
+    let header = OutHeader::new(unique, result, body.len());
     let parts = [IoSlice::new(header.as_bytes()), IoSlice::new(body)];
     rustix::io::writev(device.as_fd(), &parts).map(|_| ())
-}
-
-fn header(unique: u64, result: Result<(), Errno>, len: usize) -> OutHeader {
-    OutHeader {
-        len: (HEADER + len) as u32,
-        error: result.err().map_or(0, |error| -error.raw_os_error()),
-        unique,
-    }
 }

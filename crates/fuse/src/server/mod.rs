@@ -16,7 +16,7 @@ use crate::passthrough::{Caller, Passthrough, Worker};
 use crate::wire::{BadRequest, Opcode, Request};
 
 pub use observer::{Observer, Served};
-pub use transport::{Body, Incoming, Later, NoData, Payload, Reply};
+pub use transport::{Body, Bytes, Incoming, Later, NoData, Payload, Reply};
 
 /// The most data in bytes that a request or a reply carries.
 pub const DATA_LIMIT: usize = 1 << 20;

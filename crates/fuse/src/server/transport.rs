@@ -1,11 +1,13 @@
 //! What a transport lends the server for one request.
 
+use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::passthrough::WriteAt;
+use crate::wire::{Opcode, Request, WRITE_HEAD};
 
 /// A request as it came.
 #[derive(Debug)]
@@ -43,6 +45,37 @@ impl Payload for NoData {
 
     fn write_to(&self, _file: BorrowedFd<'_>, _place: WriteAt) -> Result<usize, Errno> {
         Ok(0)
+    }
+}
+
+/// The data of a WRITE, where the message is in one piece.
+#[derive(Debug)]
+pub struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    /// A whole message: everything but the data of a WRITE, and these.
+    pub fn split(message: &'a [u8]) -> (&'a [u8], Bytes<'a>) {
+        let writes = Request::header(message)
+            .is_ok_and(|header| header.opcode == Opcode::Write as u32)
+            && message.len() > WRITE_HEAD;
+        let (head, data) = message.split_at(if writes { WRITE_HEAD } else { message.len() });
+        (head, Bytes(data))
+    }
+}
+
+impl Payload for Bytes<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno> {
+        match place {
+            WriteAt::Offset(offset) => rustix::io::pwrite(file, self.0, offset),
+            WriteAt::End => {
+                let data = [IoSlice::new(self.0)];
+                rustix::io::pwritev2(file, &data, 0, ReadWriteFlags::APPEND)
+            }
+        }
     }
 }
 

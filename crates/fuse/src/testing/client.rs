@@ -1,16 +1,15 @@
 //! The client.
 
 use std::ffi::CString;
-use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::passthrough::{Config, Passthrough, Worker, WriteAt};
-use crate::server::{Body, HandleError, Incoming, Later, Payload, Reply, Server};
+use crate::passthrough::{Config, Passthrough, Worker};
+use crate::server::{Body, Bytes, HandleError, Incoming, Later, Reply, Server};
 use crate::wire::*;
 
 /// Sends requests to a server in the same process, on the thread that made it.
@@ -117,10 +116,7 @@ impl FakeClient {
 
     /// Sends any bytes.
     pub fn send_raw(&mut self, message: &[u8]) -> Result<Result<Vec<u8>, Errno>, HandleError> {
-        let writes = Request::header(message)
-            .is_ok_and(|header| header.opcode == Opcode::Write as u32)
-            && message.len() > WRITE_HEAD;
-        let (head, data) = message.split_at(if writes { WRITE_HEAD } else { message.len() });
+        let (head, data) = Bytes::split(message);
         let mut reply = Kept {
             filled: Vec::new(),
             sent: None,
@@ -129,7 +125,7 @@ impl FakeClient {
         };
         let incoming = Incoming {
             head,
-            payload: &Data(data),
+            payload: &data,
             arrived: self.server.arrival(),
         };
         self.server
@@ -305,24 +301,6 @@ fn zero_ended(name: &str) -> Vec<u8> {
     CString::new(name)
         .expect("no zero byte")
         .into_bytes_with_nul()
-}
-
-#[derive(Debug)]
-struct Data<'a>(&'a [u8]);
-
-impl Payload for Data<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno> {
-        let data = [IoSlice::new(self.0)];
-        let (offset, flags) = match place {
-            WriteAt::Offset(offset) => (offset, ReadWriteFlags::empty()),
-            WriteAt::End => (0, ReadWriteFlags::APPEND),
-        };
-        rustix::io::pwritev2(file, &data, offset, flags)
-    }
 }
 
 struct Kept {

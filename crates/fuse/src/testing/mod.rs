@@ -3,7 +3,9 @@
 mod client;
 mod play;
 mod share;
+mod streams;
 
 pub use client::FakeClient;
 pub use play::requests;
 pub use share::{Share, as_one_user};
+pub use streams::streams;

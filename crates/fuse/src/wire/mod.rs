@@ -24,6 +24,7 @@ pub use opcode::Opcode;
 pub use replies::*;
 pub use request::{BadRequest, ForgetMany, Operation, RemoveMany, Request};
 
+use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The protocol's major version.
@@ -69,4 +70,15 @@ pub struct OutHeader {
     pub error: i32,
     /// The request's number.
     pub unique: u64,
+}
+
+impl OutHeader {
+    /// The header of a reply to request `unique` with `body` bytes after the header.
+    pub fn new(unique: u64, result: Result<(), Errno>, body: usize) -> OutHeader {
+        OutHeader {
+            len: (size_of::<OutHeader>() + body) as u32,
+            error: result.err().map_or(0, |error| -error.raw_os_error()),
+            unique,
+        }
+    }
 }
