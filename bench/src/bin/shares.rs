@@ -156,29 +156,33 @@ fn run(bench: &Shares, shared: &Path, point: &Path, readers: Option<usize>) -> a
     })
 }
 
-/// Lets the workers do something to every file, and answers the seconds until the last is done.
+/// Lets the workers do something to every file, and answers the seconds from when the first begins until the last is done.
 fn timed(
     bench: &Shares,
     work: impl Fn(usize) -> std::io::Result<()> + Sync,
 ) -> anyhow::Result<f64> {
-    let begin = Barrier::new(bench.workers + 1);
+    let begin = Barrier::new(bench.workers);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..bench.workers)
             .map(|worker| {
                 let (begin, work) = (&begin, &work);
                 scope.spawn(move || {
                     begin.wait();
+                    let begun = Instant::now();
                     (worker..bench.files)
                         .step_by(bench.workers)
                         .try_for_each(work)
+                        .map(|()| (begun, Instant::now()))
                 })
             })
             .collect();
-        begin.wait();
-        let begun = Instant::now();
-        for worker in workers {
-            worker.join().expect("a worker")?;
-        }
-        Ok(begun.elapsed().as_secs_f64())
+        let times: Vec<_> = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a worker"))
+            .collect::<Result<_, _>>()?;
+        let begun = times.iter().map(|(begun, _)| *begun).min();
+        let ended = times.iter().map(|(_, ended)| *ended).max();
+        let (begun, ended) = begun.zip(ended).context("no workers")?;
+        Ok((ended - begun).as_secs_f64())
     })
 }
