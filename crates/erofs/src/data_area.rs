@@ -1,8 +1,10 @@
 //! Where file data goes: an allocator that never leaves a big file off a huge-page boundary, and one write buffer.
 //!
 //! The image grows by whole 2 MiB regions. A file of 2 MiB or more starts a region; what it leaves of its last one is
-//! filled by smaller files, so alignment costs next to nothing. Data passes through one buffer of 1 MiB straight from
-//! the caller's reader; small files that lie side by side leave in one write.
+//! filled by smaller files, so alignment costs next to nothing. Data passes through one buffer straight from the
+//! caller's reader; small files that lie side by side leave in one write. A region that is filled from its start to its
+//! end leaves in one write too: file systems that can then keep it in the page cache as one huge page, which whoever maps
+//! the image gets by one fault.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +14,8 @@ use std::os::unix::fs::FileExt;
 use crate::layout::{BLOCK_SIZE, HUGE_BLOCKS, MAX_BLOCKS, PIECE_ALIGNMENT};
 use crate::write_error::{WriteError, show};
 
-const BUFFER_SIZE: usize = 1 << 20;
+/// Bytes of a region. The buffer holds one.
+const REGION: usize = (HUGE_BLOCKS * BLOCK_SIZE) as usize;
 /// Free ranges that are remembered; the shortest is forgotten first.
 const MAX_FREE: usize = 64;
 
@@ -22,7 +25,7 @@ pub(crate) struct DataArea {
     end: u64,
     /// Unused ranges of blocks in the regions so far.
     free: Vec<Range<u64>>,
-    /// Bytes that belong at `buffer_offset` of the file. One block longer than it is filled, for the padding.
+    /// Bytes that belong at `buffer_offset` of the file and end where its region does, or before.
     buffer: Vec<u8>,
     buffer_len: usize,
     buffer_offset: u64,
@@ -42,7 +45,7 @@ impl DataArea {
                 start: reserved,
                 end: HUGE_BLOCKS,
             }],
-            buffer: vec![0; BUFFER_SIZE + BLOCK_SIZE as usize],
+            buffer: vec![0; REGION],
             buffer_len: 0,
             buffer_offset: 0,
         })
@@ -100,11 +103,10 @@ impl DataArea {
         }
         let mut left = size;
         while left > 0 {
-            if self.buffer_len >= BUFFER_SIZE {
+            if self.room() == 0 {
                 self.flush()?;
             }
-            let room =
-                (BUFFER_SIZE - self.buffer_len).min(usize::try_from(left).unwrap_or(usize::MAX));
+            let room = self.room().min(usize::try_from(left).unwrap_or(usize::MAX));
             let target = &mut self.buffer[self.buffer_len..self.buffer_len + room];
             match data.read(target) {
                 Ok(0) => {
@@ -133,6 +135,11 @@ impl DataArea {
         self.buffer[self.buffer_len..self.buffer_len + padding].fill(0);
         self.buffer_len += padding;
         Ok(())
+    }
+
+    /// Bytes that the buffer can take before the end of its region.
+    fn room(&self) -> usize {
+        REGION - (self.buffer_offset % REGION as u64) as usize - self.buffer_len
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {

@@ -61,11 +61,27 @@ fn data_beyond_4_gib_arrive() {
     assert_eq!(&found, b"far\0");
 }
 
+/// Small files from a region's start to its end and a large one: no write crosses a region's end, so that each region
+/// leaves in as few writes as it is filled in.
+#[test]
+fn a_region_that_is_filled_in_turn_leaves_in_one_write() {
+    let (mut area, _) = area();
+    let region = REGION as u64;
+    for (offset, size) in [(region, 4096), (region + 4096, region - 4096)] {
+        area.copy(b"f", offset, size, &mut io::repeat(1)).unwrap();
+        // Nothing has left yet.
+        assert_eq!(area.buffer_offset, region);
+    }
+    area.copy(b"f", 2 * region, 2 * region + 5, &mut io::repeat(2))
+        .unwrap();
+    assert_eq!((area.buffer_offset, area.buffer_len), (4 * region, 4096));
+}
+
 /// Unaligned extents next to each other, each as long as the buffer and more.
 #[test]
 fn the_buffer_is_never_exceeded() {
     let (mut area, file) = area();
-    let long = BUFFER_SIZE as u64 + 5;
+    let long = REGION as u64 + 5;
     area.copy(b"f", 4096 + 200, long, &mut io::repeat(1))
         .unwrap();
     area.copy(
