@@ -6,9 +6,9 @@ use std::path::Path;
 use cenote_virtio::block::fuzz::requests;
 use cenote_virtio::console::fuzz::chains;
 use cenote_virtio::net::fuzz::frames;
-use cenote_virtio::pmem;
 use cenote_virtio::queue::fuzz::rings;
 use cenote_virtio::vsock::fuzz::packets;
+use cenote_virtio::{fs as share, pmem};
 use proptest::prelude::*;
 
 fn replay(target: &str, play: fn(&[u8])) {
@@ -49,6 +49,11 @@ fn pmem_seeds() {
 #[test]
 fn net_seeds() {
     replay("net_frames", frames);
+}
+
+#[test]
+fn share_seeds() {
+    replay("fs_requests", share::fuzz::requests);
 }
 
 #[test]
@@ -112,6 +117,18 @@ proptest! {
     #[test]
     fn any_frames(data in prop::collection::vec(any::<u8>(), 0..600)) {
         frames(&data);
+    }
+
+    #[test]
+    fn likely_shares(
+        asked in prop::collection::vec("[ilcodrwfkqus][=+-]m?([dwbces][0-9hkpx]){0,2}([SSSDWBCE][0-9hkkkplx]){0,3}\\.", 0..20),
+    ) {
+        share::fuzz::requests(asked.concat().as_bytes());
+    }
+
+    #[test]
+    fn any_share(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        share::fuzz::requests(&data);
     }
 
     #[test]

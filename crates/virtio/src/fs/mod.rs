@@ -49,6 +49,9 @@ pub enum FsError {
     },
 }
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+
 #[cfg(test)]
 mod fake_driver;
 #[cfg(test)]

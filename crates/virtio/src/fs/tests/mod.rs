@@ -1,7 +1,10 @@
 //! The device, as a driver and a transport see it.
 
+mod hostile;
 mod life;
 mod locks;
+mod vhost_user;
+mod windows;
 
 use std::fs;
 
