@@ -6,6 +6,7 @@
 mod crashes;
 mod exec;
 mod fixture;
+mod fsd;
 mod images;
 mod kernel;
 mod lifecycle;

@@ -47,6 +47,7 @@ enum Command {
     Kernel(verbs::kernel::Kernel),
     #[command(subcommand)]
     Tools(verbs::tools::Tools),
+    Fsd(verbs::fsd::Fsd),
     Doctor(verbs::doctor::Doctor),
     Info(verbs::info::Info),
     Version(verbs::version::Version),
@@ -84,6 +85,7 @@ impl Cli {
             Command::Volume(verb) => verb.run(),
             Command::Kernel(verb) => verb.run(),
             Command::Tools(verb) => verb.run(),
+            Command::Fsd(verb) => verb.run(),
             Command::Doctor(verb) => verb.run(),
             Command::Info(verb) => verb.run(),
             Command::Version(verb) => verb.run(),

@@ -15,3 +15,4 @@ pub mod signal;
 pub mod size;
 pub mod source;
 pub mod tmpfs;
+pub mod xattrmap;

@@ -6,6 +6,7 @@ pub mod create;
 pub mod doctor;
 pub mod exec;
 mod fetch;
+pub mod fsd;
 pub mod image;
 pub mod info;
 pub mod inspect;
