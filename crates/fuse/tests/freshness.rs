@@ -89,6 +89,19 @@ fn by_default_a_change_is_seen_when_the_file_is_opened() {
 }
 
 #[test]
+fn by_default_a_file_is_opened_in_its_new_length() {
+    let mounted = mount(Cache::Auto);
+    for round in 0..20 {
+        // Longer and shorter by turns, each just after the client has learned the last length.
+        let text = "x".repeat(if round % 2 == 0 { 9 } else { 4 });
+        fs::write(mounted.on_host(), &text).unwrap();
+        let file = File::open(mounted.here()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), text.len() as u64);
+        assert_eq!(read(&file), text);
+    }
+}
+
+#[test]
 fn by_default_a_new_file_is_found_at_once() {
     let mounted = mount(Cache::Auto);
     assert!(!mounted.here().exists());

@@ -6,24 +6,25 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Statx, StatxFlags, Timespec, Timest
 use rustix::io::Errno;
 
 use super::fd_path::FdPath;
+use super::nodes::Node;
 use super::places::Descriptor;
 use super::{Caller, Ids, Passthrough, identity};
 use crate::wire::{self, AccessIn, AttrOut, GetattrIn, SetattrIn, StatxIn, StatxOut, SxTime};
 
 impl Passthrough {
     pub(crate) fn getattr(&self, node: u64, arguments: &GetattrIn) -> Result<AttrOut, Errno> {
-        let status = if arguments.flags & GetattrIn::FH != 0
+        if arguments.flags & GetattrIn::FH != 0
             && let Ok(file) = self.files.get(arguments.fh)
         {
-            identity::status(&file.file)?
-        } else {
-            identity::status(&*self.place(node)?.1)?
-        };
-        Ok(self.attr_out(&status))
+            return Ok(self.attr_out(&file.node, &identity::status(&file.file)?));
+        }
+        let (node, place) = self.place(node)?;
+        Ok(self.attr_out(&node, &identity::status(&*place)?))
     }
 
-    fn attr_out(&self, status: &Statx) -> AttrOut {
-        let lifetime = self.config.cache.lifetime();
+    fn attr_out(&self, node: &Node, status: &Statx) -> AttrOut {
+        node.believed(status.stx_size);
+        let lifetime = self.config.lifetime();
         AttrOut {
             attr_valid: lifetime.as_secs(),
             attr_valid_nsec: lifetime.subsec_nanos(),
@@ -35,14 +36,15 @@ impl Passthrough {
     pub(crate) fn statx(&self, node: u64, arguments: &StatxIn) -> Result<StatxOut, Errno> {
         let flags = AtFlags::from_bits_retain(arguments.sx_flags)
             & (AtFlags::STATX_FORCE_SYNC | AtFlags::STATX_DONT_SYNC);
-        let place = self.place(node)?.1;
+        let (node, place) = self.place(node)?;
         let found = rustix::fs::statx(
             &*place,
             c"",
             flags | AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
             StatxFlags::BASIC_STATS | StatxFlags::BTIME,
         )?;
-        let lifetime = self.config.cache.lifetime();
+        node.believed(found.stx_size);
+        let lifetime = self.config.lifetime();
         Ok(StatxOut {
             attr_valid: lifetime.as_secs(),
             attr_valid_nsec: lifetime.subsec_nanos(),
@@ -122,7 +124,7 @@ impl Passthrough {
         if asks(SetattrIn::ATIME | SetattrIn::MTIME) {
             rustix::fs::utimensat(&*place, c"", &times(arguments), AtFlags::EMPTY_PATH)?;
         }
-        Ok(self.attr_out(&identity::status(&*place)?))
+        Ok(self.attr_out(&node, &identity::status(&*place)?))
     }
 
     fn change_owner(&self, place: &Descriptor, arguments: &SetattrIn) -> Result<(), Errno> {

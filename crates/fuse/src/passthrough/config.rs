@@ -87,6 +87,17 @@ impl Cache {
     }
 }
 
+impl Config {
+    /// How long names and attributes may be believed. A file that is shared alone has no name that could be looked up
+    /// anew when it is opened, so nothing else tells its length.
+    pub(super) fn lifetime(&self) -> Duration {
+        match (&self.only, self.cache) {
+            (Some(_), Cache::Auto) => Duration::ZERO,
+            _ => self.cache.lifetime(),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

@@ -30,6 +30,7 @@ impl Passthrough {
             Some(&mut off_out),
             len,
         )?;
+        to.node.written(off_out);
         Ok(copied as u64)
     }
 }

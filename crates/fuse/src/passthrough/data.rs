@@ -44,6 +44,8 @@ impl Passthrough {
             WriteAt::Offset(arguments.offset)
         };
         let written = payload.write_to(file.file.as_fd(), place)?;
+        file.node
+            .written(arguments.offset.saturating_add(written as u64));
         Ok(written as u32)
     }
 
@@ -67,7 +69,12 @@ impl Passthrough {
         let mode = FallocateFlags::from_bits(arguments.mode).ok_or(Errno::OPNOTSUPP)?;
         // The protocol does not say who asks for bits to stay: an ordinary user's action would clear them.
         caller.worker.keep_bits(caller.header.uid == 0)?;
-        rustix::fs::fallocate(&file.file, mode, arguments.offset, arguments.length)
+        rustix::fs::fallocate(&file.file, mode, arguments.offset, arguments.length)?;
+        if !mode.contains(FallocateFlags::KEEP_SIZE) {
+            let end = arguments.offset.saturating_add(arguments.length);
+            file.node.written(end);
+        }
+        Ok(())
     }
 }
 

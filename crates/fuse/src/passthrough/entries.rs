@@ -44,7 +44,8 @@ impl Passthrough {
     pub(super) fn told(&self, file: OwnedFd, seen: Option<(u64, Name<'_>)>) -> Result<Told, Errno> {
         let status = identity::status(&file)?;
         let node = self.nodes.tell(file, &status, seen);
-        let lifetime = self.config.cache.lifetime();
+        node.believed(status.stx_size);
+        let lifetime = self.config.lifetime();
         Ok(Told(EntryOut {
             node: node.id,
             generation: 0,
@@ -62,7 +63,7 @@ impl Passthrough {
         if self.config.cache != Cache::Always {
             return None;
         }
-        let lifetime = self.config.cache.lifetime();
+        let lifetime = self.config.lifetime();
         let nothing: EntryOut = zerocopy::FromZeros::new_zeroed();
         Some(EntryOut {
             entry_valid: lifetime.as_secs(),

@@ -40,6 +40,8 @@ pub struct Node {
     pub(super) version: Mutex<Option<super::opening::Version>>,
     /// Where to find it by name, where that may be needed.
     pub(super) seen: Mutex<Option<Seen>>,
+    /// The length that the client takes it to have.
+    believed: AtomicU64,
     /// How often it is open. A removed file that is open has no name.
     pub(super) opened: AtomicUsize,
 }
@@ -212,8 +214,24 @@ impl Node {
             in_line: AtomicBool::new(false),
             version: Mutex::default(),
             seen: Mutex::default(),
+            believed: AtomicU64::new(status.stx_size),
             opened: AtomicUsize::new(0),
         }
+    }
+
+    /// The client is told that the file is `length` bytes long.
+    pub fn believed(&self, length: u64) {
+        self.believed.store(length, Ordering::Relaxed);
+    }
+
+    /// The client has written up to `end`, and knows it.
+    pub fn written(&self, end: u64) {
+        self.believed.fetch_max(end, Ordering::Relaxed);
+    }
+
+    /// Whether the client takes a file of `length` bytes for a longer or shorter one. Asked again, it does not.
+    pub fn misjudged(&self, length: u64) -> bool {
+        self.believed.swap(length, Ordering::Relaxed) != length
     }
 
     /// Whether this node, which has the key of `file`, is that file: a number on disk may have gone to another file while

@@ -99,6 +99,15 @@ impl Passthrough {
                 .keep_bits(arguments.open_flags & OPEN_KILL_SUIDGID == 0)?;
         }
         let file = Self::open_again(&node, &place, flags)?;
+        if flags.contains(OFlags::TRUNC) {
+            node.believed(0);
+        } else if self.config.cache == Cache::Auto
+            && node.misjudged(identity::status(&file)?.stx_size)
+        {
+            // The client would read as far as it takes the file to be long. Upon this error it looks the name up anew,
+            // learns the length, and opens the file once more.
+            return Err(Errno::STALE);
+        }
         self.opened(File::new(node, file), arguments.flags)
     }
 
