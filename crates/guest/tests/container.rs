@@ -408,7 +408,7 @@ fn what_cannot_be_built_is_named() {
     );
     assert_eq!(
         refused(tmpfs("/bin/busybox", "")),
-        ("mount a tmpfs on", "/bin/busybox".into())
+        ("mount a directory on", "/bin/busybox".into())
     );
     let share = |options: &str| MountPlan {
         target: "/src".into(),

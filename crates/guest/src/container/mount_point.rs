@@ -81,9 +81,6 @@ fn link_at(path: &Path) -> Result<Option<PathBuf>, Errno> {
 /// # Errors
 /// When a file is in the way, or the file system refuses.
 pub fn make(path: &Path, directory: bool) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok() {
-        return Ok(());
-    }
     if directory {
         return fs::create_dir_all(path);
     }

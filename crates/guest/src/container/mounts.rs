@@ -114,7 +114,16 @@ pub fn mount_at_target(plan: &MountPlan, share: Option<&OwnedFd>) -> Result<(), 
     let at = mount_point::resolve(Path::new("/"), Path::new(&plan.target))
         .step("mount on", &plan.target)?;
     let directory = share.is_none_or(is_directory);
-    mount_point::make(&at, directory).step("make the mount point", &plan.target)?;
+    match fs::symlink_metadata(&at) {
+        Ok(found) if found.is_dir() && !directory => {
+            return Err(Errno::ISDIR).step("mount a file on", &plan.target);
+        }
+        Ok(found) if !found.is_dir() && directory => {
+            return Err(Errno::NOTDIR).step("mount a directory on", &plan.target);
+        }
+        Ok(_) => {}
+        Err(_) => mount_point::make(&at, directory).step("make the mount point", &plan.target)?,
+    }
     match share {
         Some(share) => put(share, &at),
         None => mount_tmpfs(&at, &plan.options),
