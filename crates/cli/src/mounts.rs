@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use cenote_sandbox::mount::{Mount, Source};
+use cenote_sandbox::mount::{MAX_SHARES, Mount, Source};
 use cenote_sandbox::volume;
 
 use crate::flags::mount::{MountFlag, SourceFlag, target};
@@ -31,6 +31,11 @@ pub enum MountError {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// More than a machine has devices for.
+    #[error(
+        "{0} shares are too many: a machine has {MAX_SHARES}; share the folder that several of them lie in"
+    )]
+    TooMany(usize),
     /// The current folder, in which a path is relative, is gone.
     #[error("a relative path has no folder here: {0}")]
     NoFolder(std::io::Error),
@@ -49,6 +54,11 @@ pub fn typed(flags: &ContainerFlags) -> Result<Vec<Mount>, MountError> {
         .collect::<Result<Vec<_>, _>>()?;
     mounts.extend(flags.tmpfs.iter().map(tmpfs));
     in_order(&mut mounts);
+    let shares = mounts.iter().filter(|mount| mount.source != Source::Tmpfs);
+    let count = shares.count();
+    if count > MAX_SHARES {
+        return Err(MountError::TooMany(count));
+    }
     match mounts.windows(2).find(|two| two[0].target == two[1].target) {
         Some(two) => Err(MountError::Duplicate(two[0].target.clone())),
         None => Ok(mounts),

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// How many directories, files and volumes one sandbox shares at most: each is a device, and a machine on KVM has lines
+/// for 18, of which six may be taken otherwise.
+pub const MAX_SHARES: usize = 12;
+
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
