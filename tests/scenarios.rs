@@ -18,6 +18,7 @@ mod network;
 #[path = "../crates/debian/tests/repository/package.rs"]
 mod package;
 mod run;
+mod shares;
 mod soak;
 mod terminals;
 #[path = "../crates/kernel/tests/toolchain/mod.rs"]
