@@ -7,7 +7,6 @@ use cenote_sandbox::mount::{MAX_SHARES, Mount, Source};
 use cenote_sandbox::volume;
 
 use crate::flags::mount::{MountFlag, SourceFlag, target};
-use crate::flags::tmpfs::TmpfsFlag;
 use crate::verbs::container::ContainerFlags;
 
 /// Where a container with a read-only root can still write, unless the user puts something else there.
@@ -48,11 +47,9 @@ pub enum MountError {
 pub fn typed(flags: &ContainerFlags) -> Result<Vec<Mount>, MountError> {
     let volumes = flags.volume.iter().map(|flag| &flag.0);
     let pairs = flags.mount.iter().map(|flag| &flag.0);
-    let mut mounts = volumes
-        .chain(pairs)
-        .map(mount)
-        .collect::<Result<Vec<_>, _>>()?;
-    mounts.extend(flags.tmpfs.iter().map(tmpfs));
+    let tmpfs = flags.tmpfs.iter().map(|flag| &flag.0);
+    let typed = volumes.chain(pairs).chain(tmpfs);
+    let mut mounts = typed.map(mount).collect::<Result<Vec<_>, _>>()?;
     in_order(&mut mounts);
     let shares = mounts.iter().filter(|mount| mount.source != Source::Tmpfs);
     let count = shares.count();
@@ -130,20 +127,6 @@ fn absolute(path: &str) -> Result<PathBuf, MountError> {
     match path.metadata() {
         Ok(_) => Ok(path),
         Err(source) => Err(MountError::Source { path, source }),
-    }
-}
-
-fn tmpfs(flag: &TmpfsFlag) -> Mount {
-    let words = flag.options.split(',');
-    Mount {
-        // The flag has checked it.
-        target: target(&flag.path).unwrap_or_else(|_| flag.path.clone()),
-        source: Source::Tmpfs,
-        read_only: words.clone().any(|word| word == "ro"),
-        options: words
-            .filter(|word| *word != "ro")
-            .collect::<Vec<_>>()
-            .join(","),
     }
 }
 

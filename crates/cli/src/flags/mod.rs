@@ -14,5 +14,4 @@ pub mod refused;
 pub mod signal;
 pub mod size;
 pub mod source;
-pub mod tmpfs;
 pub mod xattrmap;

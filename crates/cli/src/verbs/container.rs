@@ -9,14 +9,13 @@ use clap::{Args, ValueEnum};
 use crate::flags::cpus::Cpus;
 use crate::flags::host::HostEntry;
 use crate::flags::label::Label;
-use crate::flags::mount::{PairsFlag, VolumeFlag};
+use crate::flags::mount::{PairsFlag, TmpfsFlag, VolumeFlag};
 use crate::flags::name::Name;
 use crate::flags::network::Network;
 use crate::flags::process::ProcessFlags;
 use crate::flags::refused::Refused;
 use crate::flags::signal::Signal;
 use crate::flags::size::Size;
-use crate::flags::tmpfs::TmpfsFlag;
 
 /// When an image is fetched from its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

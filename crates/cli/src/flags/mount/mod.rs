@@ -1,11 +1,14 @@
-//! Mounts as podman writes them: `-v SOURCE:TARGET[:OPTIONS]` ([`volume`]) and `--mount type=...,target=...` ([`pairs`]).
+//! Mounts as podman writes them: `-v SOURCE:TARGET[:OPTIONS]` ([`volume`]), `--mount type=...,target=...` ([`pairs`]) and
+//! `--tmpfs TARGET[:OPTIONS]` ([`tmpfs`]).
 
 pub mod options;
 pub mod pairs;
+pub mod tmpfs;
 pub mod volume;
 
 pub use options::Options;
 pub use pairs::PairsFlag;
+pub use tmpfs::TmpfsFlag;
 pub use volume::VolumeFlag;
 
 use super::name::Name;
