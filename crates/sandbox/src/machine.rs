@@ -93,6 +93,8 @@ pub(crate) struct Assembly {
     pub plan: BootPlan,
     /// To be told who the container's main process is.
     pub servers: Servers,
+    /// Volumes that the guest fills; nobody else may until it is ready.
+    pub filling: Vec<File>,
     pub held: Held,
 }
 
@@ -177,6 +179,7 @@ pub(crate) fn assemble(
         machine,
         plan,
         servers,
+        filling: shares.filling,
         held: Held {
             _leases: leases,
             _tools: loan,

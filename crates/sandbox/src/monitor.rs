@@ -29,11 +29,9 @@ use crate::log::{Stream, Writer};
 use crate::machine::{self, Held};
 use crate::sandbox::{Sandbox, now};
 use crate::session::{self, Output, Session, Stdio, write_all};
-use crate::share;
 use crate::state::State;
 use crate::store::{Error as StoreError, io_error};
 use crate::timing::Timing;
-use crate::volume;
 use crate::watch::{BOOT_LIMIT, Watch};
 
 /// How long a machine may take to write its disk when it is told to end.
@@ -60,9 +58,6 @@ pub enum Error {
     /// The machine could not be put together.
     #[error(transparent)]
     Assemble(#[from] machine::Error),
-    /// A volume could not be marked as used.
-    #[error(transparent)]
-    Volume(#[from] volume::Error),
     /// The machine could not be started.
     #[error(transparent)]
     Start(#[from] cenote_backend::StartError),
@@ -232,7 +227,7 @@ fn supervise(
     let console = Console::record(vm.console(), &sandbox.console_log())?;
     let watch = Watch::begin(vm, router, console, closer);
     let agent = watch.boot(&door, assembly.plan, &assembly.servers, timing)?;
-    share::note_volumes(sandbox)?;
+    drop(assembly.filling);
     let session = Session::start(&sandbox.vsock(), &main_process(sandbox))?;
     let began = now();
     let halt = watch.halt(sandbox, began);

@@ -41,7 +41,7 @@ pub enum Source {
         name: String,
         /// Whether it was made for this sandbox alone, and goes with it.
         anonymous: bool,
-        /// Whether what the image has at the target is copied to it when it is first used.
+        /// Whether what the image has at the target is copied to it while it is empty.
         copy: bool,
         /// How it is shared.
         sharing: Sharing,

@@ -271,7 +271,7 @@ impl Sandbox {
     }
 }
 
-fn flock(file: &File, how: FlockOperation) -> io::Result<()> {
+pub(crate) fn flock(file: &File, how: FlockOperation) -> io::Result<()> {
     loop {
         match rustix::fs::flock(file, how) {
             Err(rustix::io::Errno::INTR) => {}

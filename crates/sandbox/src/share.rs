@@ -1,7 +1,7 @@
 //! From the mounts of a specification to the servers of their directories, and what the guest is told of them.
 
 use std::ffi::{CString, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,8 @@ pub(crate) struct Shares {
     pub mounts: Vec<MountPlan>,
     /// A device for each share.
     pub devices: Vec<Share>,
+    /// Volumes that nobody else may fill until the guest has.
+    pub filling: Vec<File>,
 }
 
 /// Those to tell who the container's main process is.
@@ -100,7 +102,12 @@ impl Shares {
                 ..
             } => {
                 let volumes = volumes(sandbox)?;
-                let fill = *copy && !mount.read_only && !volumes.find(name)?.used;
+                let filling = match *copy && !mount.read_only {
+                    true => volumes.fill(name)?,
+                    false => None,
+                };
+                let fill = filling.is_some();
+                self.filling.extend(filling);
                 (Place::find(&volumes.data(name))?, sharing, fill)
             }
         };
@@ -134,17 +141,6 @@ impl Shares {
         };
         Ok(plan(mount, source))
     }
-}
-
-/// Notes that the volumes of `sandbox` are in use, now that they are.
-pub(crate) fn note_volumes(sandbox: &Sandbox) -> Result<(), volume::Error> {
-    let volumes = volumes(sandbox)?;
-    for mount in &sandbox.spec().mounts {
-        if let Source::Volume { name, .. } = &mount.source {
-            volumes.note_use(name)?;
-        }
-    }
-    Ok(())
 }
 
 fn volumes(sandbox: &Sandbox) -> Result<volume::Volumes, volume::Error> {

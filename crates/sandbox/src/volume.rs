@@ -4,16 +4,17 @@
 //! one holds the lock under which sandboxes are made too, so none vanishes while a sandbox that wants it is being made.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::json;
 use crate::mount::Source;
-use crate::sandbox::{Sandbox, now, remove_if_there};
+use crate::sandbox::{Sandbox, flock, now, remove_if_there};
 use crate::spec::Spec;
 use crate::store::{self, HALF, MAKING, REMOVING, Store, check_name, io_error, is_id, new_id};
 
@@ -29,8 +30,6 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
     /// Whether it was made for one sandbox, with a name that nobody chose.
     pub anonymous: bool,
-    /// Whether it was mounted before. What an image has at its target is copied to it the first time only.
-    pub used: bool,
 }
 
 /// Why something could not be done to a volume.
@@ -197,15 +196,23 @@ impl Volumes {
         Ok(())
     }
 
-    /// Remembers that it was mounted.
-    pub(crate) fn note_use(&self, name: &str) -> Result<(), Error> {
-        let mut volume = self.find(name)?;
-        if !volume.used {
-            volume.used = true;
-            let path = self.record(name);
-            json::replace(&path, &volume).map_err(io_error(path))?;
+    /// The right to fill it, if it is empty: whoever else wants to waits until the file is closed, and then finds it
+    /// filled.
+    pub(crate) fn fill(&self, name: &str) -> Result<Option<File>, Error> {
+        let empty = || {
+            let path = self.data(name);
+            let mut entries = fs::read_dir(&path).map_err(io_error(path))?;
+            Ok::<_, store::Error>(entries.next().is_none())
+        };
+        self.find(name)?;
+        if !empty()? {
+            return Ok(None);
         }
-        Ok(())
+        let path = self.record(name);
+        let failed = io_error(path.clone());
+        let lock = File::open(&path).map_err(&failed)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(failed)?;
+        Ok(empty()?.then_some(lock))
     }
 
     fn make(
@@ -223,7 +230,6 @@ impl Volumes {
             created: now(),
             labels,
             anonymous,
-            used: false,
         };
         let beside = self.folder().join(format!("{MAKING}{name}"));
         let failed = io_error(beside.clone());

@@ -33,12 +33,10 @@ fn a_volume_is_made_once_and_found_by_its_name() {
     let labels = BTreeMap::from([("tier".to_owned(), "db".to_owned())]);
     let made = volumes.create("pg", labels).unwrap();
     assert_eq!(volumes.find("pg").unwrap(), made);
-    assert!(volumes.data("pg").is_dir() && !made.used && !made.anonymous);
+    assert!(volumes.data("pg").is_dir() && !made.anonymous);
     assert!(
         matches!(volumes.create("pg", BTreeMap::new()), Err(Error::NameInUse(name)) if name == "pg")
     );
-    volumes.note_use("pg").unwrap();
-    assert!(volumes.find("pg").unwrap().used);
     for bad in ["", "../pg", ".lock", "a/b"] {
         assert!(
             matches!(volumes.find(bad), Err(Error::NotFound(_))),
@@ -97,4 +95,25 @@ fn what_was_left_half_removed_is_cleared() {
     }
     assert_eq!(volumes.prune().unwrap(), ["kept"]);
     assert!(fs::read_dir(volumes.folder()).unwrap().next().is_none());
+}
+
+#[test]
+fn an_empty_volume_is_filled_by_one_at_a_time() {
+    let (_folder, store) = store();
+    let volumes = store.volumes();
+    volumes.create("new", BTreeMap::new()).unwrap();
+    let filling = volumes.fill("new").unwrap().unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let waiting = {
+        let volumes = volumes.clone();
+        std::thread::spawn(move || {
+            begun.send(()).unwrap();
+            volumes.fill("new").unwrap().is_none()
+        })
+    };
+    begins.recv().unwrap();
+    fs::write(volumes.data("new").join("file"), "").unwrap();
+    drop(filling);
+    assert!(waiting.join().unwrap(), "it was filled twice");
+    assert!(matches!(volumes.fill("missing"), Err(Error::NotFound(_))));
 }
