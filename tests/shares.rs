@@ -298,6 +298,17 @@ fn volumes_outlive_containers() {
         .cenote(&["volume", "prune", "-f"])
         .succeeds()
         .prints("bin\nusers");
+    // `volume rm` goes on behind one that fails.
+    project.cenote(&["volume", "create", "spare"]).succeeds();
+    let removed = project
+        .cenote(&["volume", "rm", "mine", "nothing", "spare"])
+        .exits(125);
+    assert_eq!(removed.stdout(), "spare");
+    assert!(
+        removed.stderr().contains("no volume nothing"),
+        "{}",
+        removed.all()
+    );
     // `rm` alone leaves the volume that was made for the container; `rm -v` takes it along.
     project.cenote(&["rm", "user"]).succeeds();
     let left = project.cenote(&["volume", "ls", "--format", "json"]).json();
@@ -351,6 +362,15 @@ fn files_belong_to_whoever_runs_in_the_container() {
     let owner = if is_root() { 1000 } else { me };
     assert_eq!(fs::metadata(project.path("made")).unwrap().uid(), owner);
     assert_eq!(project.read("mine"), "mine\nmore\n");
+
+    // A new volume is its user's too.
+    project
+        .run(
+            &["-u", "1000:1001", "-v", "fresh:/fresh"],
+            "touch /fresh/x && stat -c %u:%g /fresh",
+        )
+        .succeeds()
+        .prints("1000:1001");
 
     // Root in the container may do what archives want of it.
     let script = "mkdir tree; touch tree/x; chown 7:8 tree/x && tar -cf tree.tar tree; mkdir out; tar -xpf tree.tar -C out && \

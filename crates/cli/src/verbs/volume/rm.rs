@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use cenote_sandbox::Volumes;
 use cenote_sandbox::volume::Error;
 use clap::Args;
 
@@ -34,18 +35,30 @@ impl Rm {
                 .collect(),
             false => self.names,
         };
+        let mut failure = None;
         for name in &names {
-            if self.force {
-                for user in volumes.users(name)? {
-                    rm::remove(&user, true, false)?;
+            match remove(&volumes, name, self.force) {
+                Ok(()) => writeln!(io::stdout(), "{name}")?,
+                // One that fails does not keep the others from their turn.
+                Err(error) => {
+                    if let Some(earlier) = failure.replace(error) {
+                        crate::report(&earlier);
+                    }
                 }
             }
-            match volumes.remove(name) {
-                Err(Error::NotFound(_)) if self.force => {}
-                removed => removed?,
-            }
-            writeln!(io::stdout(), "{name}")?;
         }
-        Ok(ExitCode::SUCCESS)
+        failure.map_or(Ok(ExitCode::SUCCESS), Err)
+    }
+}
+
+fn remove(volumes: &Volumes, name: &str, force: bool) -> anyhow::Result<()> {
+    if force {
+        for user in volumes.users(name)? {
+            rm::remove(&user, true, false)?;
+        }
+    }
+    match volumes.remove(name) {
+        Err(Error::NotFound(_)) if force => Ok(()),
+        removed => Ok(removed?),
     }
 }
