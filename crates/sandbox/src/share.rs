@@ -118,6 +118,7 @@ impl Shares {
                 .file
                 .as_deref()
                 .and_then(|name| CString::new(name.as_bytes()).ok()),
+            together: sandbox.spec().shares(),
             ..config(sharing, &mount.target)?
         };
         let file = match place.file {

@@ -7,7 +7,7 @@ use cenote_net::PublishedPort;
 use cenote_protocol::ProcessSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::mount::Mount;
+use crate::mount::{Mount, Source};
 
 /// Everything about a sandbox that its creator decides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +47,14 @@ pub struct Spec {
     pub accel: Accel,
     /// What it needs to run sandboxes of its own, if it is to.
     pub nested: Option<Nested>,
+}
+
+impl Spec {
+    /// How many of its mounts are shares: directories, files and volumes of the host.
+    pub fn shares(&self) -> usize {
+        let mounts = self.mounts.iter();
+        mounts.filter(|mount| mount.source != Source::Tmpfs).count()
+    }
 }
 
 /// What a sandbox is lent to run sandboxes of its own.

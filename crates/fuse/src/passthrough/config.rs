@@ -28,9 +28,11 @@ pub struct Config {
     pub readdirplus: Readdirplus,
     /// Mark files of this many bytes and more for mapping (per-file DAX), for clients with a window.
     pub map_from: Option<u64>,
-    /// How many descriptors of files that the client merely knows stay open, where closing them is possible. Half of the
-    /// process's limit is the most, which is raised as far as it goes.
+    /// How many descriptors of files that the client merely knows stay open, where closing them is possible. Half of this
+    /// directory's part of the process's limit is the most, which is raised as far as it goes.
     pub descriptors: usize,
+    /// How many directories this process passes through: each gets its part of the process's limit of descriptors.
+    pub together: usize,
 }
 
 /// What a client may keep, by virtiofsd's words.
@@ -111,6 +113,7 @@ impl Default for Config {
             readdirplus: Readdirplus::Auto,
             map_from: None,
             descriptors: 16_384,
+            together: 1,
         }
     }
 }

@@ -103,7 +103,7 @@ impl Passthrough {
         };
         // Half for files that the client knows, a quarter for those that it opens; the rest is for whoever else lives in
         // this process.
-        let descriptors = descriptors::allowed();
+        let descriptors = descriptors::allowed() / config.together.max(1);
         Ok(Passthrough {
             silent_mount: opening::is_silent(&root).then_some(status.stx_mnt_id),
             nodes: Nodes::new(root, &status, config.descriptors.min(descriptors / 2)),
