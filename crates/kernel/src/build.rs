@@ -125,6 +125,8 @@ pub trait Progress {
     fn stage(&self, text: &str);
     /// The part goes on: a line of the program that does it, such as `  CC      mm/slub.o`.
     fn step(&self, line: &str);
+    /// Something that is to be seen when the work is over, too.
+    fn notice(&self, text: &str);
 }
 
 /// A build to be done.

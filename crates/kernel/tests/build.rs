@@ -85,6 +85,7 @@ struct Silent;
 impl Progress for Silent {
     fn stage(&self, _: &str) {}
     fn step(&self, _: &str) {}
+    fn notice(&self, _: &str) {}
 }
 
 #[derive(Default)]
@@ -97,6 +98,7 @@ impl Progress for Heard {
     fn step(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_owned());
     }
+    fn notice(&self, _: &str) {}
 }
 
 fn entries(folder: &Path) -> Vec<String> {

@@ -137,6 +137,10 @@ impl build::Progress for Work {
         let words: Vec<&str> = line.split_whitespace().collect();
         self.line.set_message(words.join(" "));
     }
+
+    fn notice(&self, text: &str) {
+        self.line.suspend(|| announce(text));
+    }
 }
 
 impl Drop for Work {
@@ -155,4 +159,8 @@ impl build::Progress for Stages {
     }
 
     fn step(&self, _: &str) {}
+
+    fn notice(&self, text: &str) {
+        announce(text);
+    }
 }

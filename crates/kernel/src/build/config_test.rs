@@ -1,4 +1,7 @@
+use std::path::Path;
+
 use super::{Unmet, merge, unmet};
+use crate::build::inputs::PATCHES;
 use crate::build::{Architecture, File};
 
 const FRAGMENTS: [File; 2] = [
@@ -93,5 +96,30 @@ fn a_real_source_takes_the_fragments() {
         assert!(output.status.success(), "{output:?}");
         let config = std::fs::read_to_string(objects.path().join(".config")).unwrap();
         assert_eq!(unmet(&fragments, &config), [], "{architecture:?}");
+    }
+}
+
+#[test]
+#[ignore = "wants CENOTE_LINUX_SOURCE, a folder with an unpacked Linux source"]
+fn a_real_source_takes_the_patches() {
+    let source = std::env::var_os("CENOTE_LINUX_SOURCE").expect("CENOTE_LINUX_SOURCE is not set");
+    for File { name, .. } in PATCHES {
+        let patch = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../kernel")
+            .join(name);
+        let output = std::process::Command::new("patch")
+            .args([
+                "--strip=1",
+                "--batch",
+                "--forward",
+                "--dry-run",
+                "--directory",
+            ])
+            .arg(&source)
+            .arg("--input")
+            .arg(patch)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
     }
 }

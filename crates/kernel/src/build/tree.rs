@@ -73,6 +73,9 @@ impl Package {
     }
 
     /// Unpacks it into the new folder `tree` and applies `patches`, by way of the temporary folder `scratch` beside it.
+    ///
+    /// Patches only save something. So one that does not apply, because the source has changed since, is left out as a
+    /// whole, with a notice.
     pub(super) fn unpack(
         &self,
         tree: &Path,
@@ -102,12 +105,21 @@ impl Package {
         for file in patches {
             let path = scratch.join("patch");
             fs::write(&path, file.text).map_err(store::Error::io(&path))?;
-            let mut patch = toolchain.command("patch");
-            patch
-                .args(["--strip=1", "--batch", "--directory"])
-                .arg(&new);
-            patch.arg("--input").arg(&path);
-            log.run(patch, "patch", |_| {})?;
+            let mut patch = |more: &[&str]| {
+                let mut patch = toolchain.command("patch");
+                patch.args(["--strip=1", "--batch", "--forward"]).args(more);
+                patch.arg("--directory").arg(&new);
+                patch.arg("--input").arg(&path);
+                log.run(patch, "patch", |_| {})
+            };
+            match patch(&["--dry-run"]) {
+                Ok(()) => patch(&[])?,
+                Err(Error::Failed { .. }) => progress.notice(&format!(
+                    "leaving out {}: this source does not take it",
+                    file.name
+                )),
+                Err(error) => return Err(error),
+            }
         }
         Ok(fs::rename(&new, tree).map_err(store::Error::io(tree))?)
     }
