@@ -154,3 +154,77 @@ fn all_files_are_one_users_and_giving_them_away_changes_nothing() {
     }
     assert_eq!(fs::metadata(share.inside.join("d")).unwrap().uid(), me);
 }
+
+#[test]
+fn owners_that_the_host_cannot_have_are_kept() {
+    let share = Share::new();
+    let me = rustix::process::getuid().as_raw();
+    let owner = Owner::of(me, rustix::process::getgid().as_raw()).keeping();
+    let config = || Config {
+        ids: Ids::Owner(owner.clone()),
+        ..Config::default()
+    };
+    let give = |client: &mut FakeClient, node: u64, uid: u32, gid: u32| {
+        let mut owner = SetattrIn::new_zeroed();
+        (owner.valid, owner.uid, owner.gid) = (SetattrIn::UID | SetattrIn::GID, uid, gid);
+        let told = client.setattr(node, owner).unwrap();
+        (told.uid, told.gid)
+    };
+    let mut client = FakeClient::new(&share.inside, config());
+    // Root is the main user here, and gives its files away.
+    let data = client.mkdir(ROOT, "data").unwrap();
+    assert_eq!((data.attr.uid, data.attr.gid), (0, 0));
+    assert_eq!(give(&mut client, data.node, 999, 998), (999, 998));
+    assert_eq!(give(&mut client, ROOT, 5, 6), (5, 6));
+    // What others make is theirs; a set-group-id folder hands down its group.
+    (client.uid, client.gid) = (999, 998);
+    let file = client.create(data.node, "file", libc::O_RDWR).unwrap();
+    assert_eq!((file.entry.attr.uid, file.entry.attr.gid), (999, 998));
+    let mut bits = SetattrIn::new_zeroed();
+    (bits.valid, bits.mode) = (SetattrIn::MODE, 0o2750);
+    client.setattr(data.node, bits).unwrap();
+    client.gid = 7;
+    let inner = client.mkdir(data.node, "inner").unwrap();
+    assert_eq!((inner.attr.uid, inner.attr.gid), (999, 998));
+    // A change of the owner takes bits along that would give its rights.
+    (bits.valid, bits.mode) = (SetattrIn::MODE, 0o4755);
+    client.setattr(file.entry.node, bits).unwrap();
+    assert_eq!(give(&mut client, file.entry.node, 0, 0), (0, 0));
+    let here = share.inside.join("data/file");
+    assert_eq!(fs::metadata(&here).unwrap().mode() & 0o7777, 0o755);
+    assert_eq!(fs::metadata(&here).unwrap().uid(), me);
+
+    // It is not the client's to see or set, and another client finds it.
+    assert_eq!(
+        client.send(
+            Opcode::Getxattr,
+            data.node,
+            &[&[0; 8], b"user.cenote.owner\0"]
+        ),
+        Err(Errno::NODATA)
+    );
+    let mut client = FakeClient::new(&share.inside, config());
+    let data = client.lookup(ROOT, "data").unwrap();
+    assert_eq!((data.attr.uid, data.attr.gid), (999, 998));
+    // Nobody believes what is no owner.
+    let garbage = [
+        "",
+        ":",
+        "1:",
+        "-1:2",
+        "4294967295:0",
+        "99999999999:0",
+        "1:2:3",
+    ];
+    for value in garbage {
+        let path = share.inside.join("data");
+        rustix::fs::setxattr(
+            &path,
+            "user.cenote.owner",
+            value.as_bytes(),
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        assert_eq!(client.getattr(data.node).unwrap().uid, 0, "{value}");
+    }
+}

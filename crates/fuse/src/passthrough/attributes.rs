@@ -16,21 +16,23 @@ impl Passthrough {
         if arguments.flags & GetattrIn::FH != 0
             && let Ok(file) = self.files.get(arguments.fh)
         {
-            return Ok(self.attr_out(&file.node, &identity::status(&file.file)?));
+            return self.attr_out(&file.node, &file.file);
         }
         let (node, place) = self.place(node)?;
-        Ok(self.attr_out(&node, &identity::status(&*place)?))
+        self.attr_out(&node, &*place)
     }
 
-    fn attr_out(&self, node: &Node, status: &Statx) -> AttrOut {
+    fn attr_out(&self, node: &Node, file: impl AsFd) -> Result<AttrOut, Errno> {
+        let status = identity::status(&file)?;
+        let owner = self.config.ids.client_owner(&file, &status);
         node.believed(status.stx_size);
         let lifetime = self.config.lifetime();
-        AttrOut {
+        Ok(AttrOut {
             attr_valid: lifetime.as_secs(),
             attr_valid_nsec: lifetime.subsec_nanos(),
             dummy: 0,
-            attr: self.attributes(status),
-        }
+            attr: self.attributes(&status, owner),
+        })
     }
 
     pub(crate) fn statx(&self, node: u64, arguments: &StatxIn) -> Result<StatxOut, Errno> {
@@ -43,18 +45,19 @@ impl Passthrough {
             flags | AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
             StatxFlags::BASIC_STATS | StatxFlags::BTIME,
         )?;
+        let owner = self.config.ids.client_owner(&*place, &found);
         node.believed(found.stx_size);
         let lifetime = self.config.lifetime();
         Ok(StatxOut {
             attr_valid: lifetime.as_secs(),
             attr_valid_nsec: lifetime.subsec_nanos(),
-            flags: self.attributes(&found).flags,
+            flags: self.attributes(&found, owner).flags,
             spare: [0; 2],
-            stat: self.statx_out(&found),
+            stat: Self::statx_out(&found, owner),
         })
     }
 
-    fn statx_out(&self, found: &Statx) -> wire::Statx {
+    fn statx_out(found: &Statx, owner: (u32, u32)) -> wire::Statx {
         let time = |time: &rustix::fs::StatxTimestamp| SxTime {
             sec: time.tv_sec,
             nsec: time.tv_nsec,
@@ -66,8 +69,8 @@ impl Passthrough {
             blksize: found.stx_blksize,
             attributes: found.stx_attributes.bits(),
             nlink: found.stx_nlink,
-            uid: self.config.ids.client_user(found.stx_uid),
-            gid: self.config.ids.client_group(found.stx_gid),
+            uid: owner.0,
+            gid: owner.1,
             mode: found.stx_mode,
             spare0: 0,
             ino: found.stx_ino,
@@ -124,19 +127,23 @@ impl Passthrough {
         if asks(SetattrIn::ATIME | SetattrIn::MTIME) {
             rustix::fs::utimensat(&*place, c"", &times(arguments), AtFlags::EMPTY_PATH)?;
         }
-        Ok(self.attr_out(&node, &identity::status(&*place)?))
+        self.attr_out(&node, &*place)
     }
 
     fn change_owner(&self, place: &Descriptor, arguments: &SetattrIn) -> Result<(), Errno> {
-        if matches!(self.config.ids, Ids::Owner(_)) {
-            return Ok(());
-        }
-        let uid = (arguments.valid & SetattrIn::UID != 0)
-            .then(|| self.config.ids.host_user(arguments.uid))
-            .transpose()?;
-        let gid = (arguments.valid & SetattrIn::GID != 0)
-            .then(|| self.config.ids.host_group(arguments.gid))
-            .transpose()?;
+        let ids = &self.config.ids;
+        let user = (arguments.valid & SetattrIn::UID != 0).then_some(arguments.uid);
+        let group = (arguments.valid & SetattrIn::GID != 0).then_some(arguments.gid);
+        let (uid, gid) = if let Ids::Owner(_) = ids {
+            ids.give(place, &identity::status(place)?, user, group)?;
+            // The host's owner stays; what goes with a change of it goes.
+            (None, None)
+        } else {
+            (
+                user.map(|user| ids.host_user(user)).transpose()?,
+                group.map(|group| ids.host_group(group)).transpose()?,
+            )
+        };
         rustix::fs::chownat(
             place,
             c"",

@@ -9,7 +9,7 @@ use super::entries::Told;
 use super::fd_path::FdPath;
 use super::opening::{File, Opened, flags_of};
 use super::places::Descriptor;
-use super::{Caller, Passthrough};
+use super::{Caller, Passthrough, find, identity};
 use crate::wire::{CreateIn, LinkIn, MkdirIn, MknodIn, Name, OpenIn, Target};
 
 impl Passthrough {
@@ -35,6 +35,7 @@ impl Passthrough {
         let exclusive = arguments.flags & OFlags::EXCL.bits() != 0;
         match created {
             Ok(file) => {
+                self.keep(caller, &directory, &file)?;
                 let seen = Some((caller.header.node, name));
                 self.created(file, arguments.flags, seen)
             }
@@ -74,6 +75,7 @@ impl Passthrough {
                 | OFlags::CLOEXEC,
             permissions(arguments.mode),
         )?;
+        self.keep(caller, &directory, &file)?;
         self.created(file, arguments.flags, None)
     }
 
@@ -118,6 +120,7 @@ impl Passthrough {
                 ((device & 0xff) | ((device >> 12) & 0xf_ff00)) as u32,
             ),
         )?;
+        self.keep_entry(caller, &directory, name)?;
         self.entry(caller.header.node, &directory, name)
     }
 
@@ -130,6 +133,7 @@ impl Passthrough {
         let directory = self.place(caller.header.node)?.1;
         self.act(caller, arguments.umask)?;
         rustix::fs::mkdirat(&*directory, name.as_c_str(), permissions(arguments.mode))?;
+        self.keep_entry(caller, &directory, name)?;
         self.entry(caller.header.node, &directory, name)
     }
 
@@ -161,6 +165,40 @@ impl Passthrough {
         let link = self.place(node)?.1;
         let target = rustix::fs::readlinkat(&*link, c"", Vec::new())?;
         Ok(target.into_bytes())
+    }
+
+    /// The new entry `name` belongs to the caller, where it can keep that.
+    fn keep_entry(
+        &self,
+        caller: &Caller<'_>,
+        directory: &Descriptor,
+        name: Name<'_>,
+    ) -> Result<(), Errno> {
+        if !self.config.ids.keeps() {
+            return Ok(());
+        }
+        self.keep(caller, directory, find(directory, name)?)
+    }
+
+    /// The new `file` in `directory` belongs to the caller, where it can keep that.
+    fn keep(
+        &self,
+        caller: &Caller<'_>,
+        directory: &Descriptor,
+        file: impl AsFd,
+    ) -> Result<(), Errno> {
+        let ids = &self.config.ids;
+        if !ids.keeps() {
+            return Ok(());
+        }
+        let above = identity::status(directory)?;
+        let inherits = u32::from(above.stx_mode) & Mode::SGID.bits() != 0;
+        let group = match inherits {
+            true => ids.client_owner(directory, &above).1,
+            false => caller.header.gid,
+        };
+        let status = identity::status(&file)?;
+        ids.give(file, &status, Some(caller.header.uid), Some(group))
     }
 
     /// New files belong to the caller from now on, and get the caller's umask.

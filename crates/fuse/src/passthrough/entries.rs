@@ -43,6 +43,7 @@ impl Passthrough {
     /// The entry for `file`, which was found as `seen`, if it has a name.
     pub(super) fn told(&self, file: OwnedFd, seen: Option<(u64, Name<'_>)>) -> Result<Told, Errno> {
         let status = identity::status(&file)?;
+        let owner = self.config.ids.client_owner(&file, &status);
         let node = self.nodes.tell(file, &status, seen);
         node.believed(status.stx_size);
         let lifetime = self.config.lifetime();
@@ -53,7 +54,7 @@ impl Passthrough {
             attr_valid: lifetime.as_secs(),
             entry_valid_nsec: lifetime.subsec_nanos(),
             attr_valid_nsec: lifetime.subsec_nanos(),
-            attr: self.attributes(&status),
+            attr: self.attributes(&status, owner),
         }))
     }
 
@@ -72,7 +73,8 @@ impl Passthrough {
         })
     }
 
-    pub(super) fn attributes(&self, status: &Statx) -> Attr {
+    /// The attributes of a file that belongs to `owner` for the client.
+    pub(super) fn attributes(&self, status: &Statx, owner: (u32, u32)) -> Attr {
         let mapped = self.config.map_from.is_some_and(|from| {
             self.window.is_some() && identity::kind(status).is_file() && status.stx_size >= from
         });
@@ -88,8 +90,8 @@ impl Passthrough {
             ctimensec: status.stx_ctime.tv_nsec,
             mode: status.stx_mode.into(),
             nlink: status.stx_nlink,
-            uid: self.config.ids.client_user(status.stx_uid),
-            gid: self.config.ids.client_group(status.stx_gid),
+            uid: owner.0,
+            gid: owner.1,
             rdev: device_number(status.stx_rdev_major, status.stx_rdev_minor),
             blksize: status.stx_blksize,
             flags: if mapped { Attr::DAX } else { 0 },

@@ -1,8 +1,12 @@
 //! Whom files belong to: the client's users and groups, and the host's.
 
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
+use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
+
+use super::{identity, kept};
 
 /// How ids of the client and ids of the host correspond.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,7 @@ pub enum Ids {
 pub struct Owner {
     host: (u32, u32),
     client: OnceLock<(u32, u32)>,
+    keeps: bool,
 }
 
 impl Owner {
@@ -34,7 +39,16 @@ impl Owner {
         Owner {
             host: (user, group),
             client: OnceLock::new(),
+            keeps: false,
         }
+    }
+
+    /// Has files and directories that the client gives to others keep whom they belong to, in an extended attribute
+    /// that the client does not see. For directories that nobody else uses.
+    #[must_use]
+    pub fn keeping(mut self) -> Owner {
+        self.keeps = true;
+        self
     }
 
     /// Names the client's `user` and `group`, before the client asks for anything. The first call counts.
@@ -61,6 +75,46 @@ impl Ids {
         Ids::Mapped {
             users: one(host.0, client.0),
             groups: one(host.1, client.1),
+        }
+    }
+
+    /// Whether files may keep owners that they do not have on the host.
+    pub fn keeps(&self) -> bool {
+        matches!(self, Ids::Owner(owner) if owner.keeps)
+    }
+
+    /// The client's names for the user and group of `file`.
+    pub fn client_owner(&self, file: impl AsFd, status: &Statx) -> (u32, u32) {
+        let kept = self.keeps().then(|| keeper(file, status)).flatten();
+        kept.unwrap_or_else(|| {
+            (
+                self.client_user(status.stx_uid),
+                self.client_group(status.stx_gid),
+            )
+        })
+    }
+
+    /// The client gives `file` to a user, a group, or both. Where files are all one user's, it keeps that, or nothing
+    /// happens.
+    pub fn give(
+        &self,
+        file: impl AsFd,
+        status: &Statx,
+        user: Option<u32>,
+        group: Option<u32>,
+    ) -> Result<(), Errno> {
+        let Ids::Owner(owner) = self else {
+            return Ok(());
+        };
+        if !owner.keeps || !can_keep(status) {
+            return Ok(());
+        }
+        let now = self.client_owner(&file, status);
+        let wanted = (user.unwrap_or(now.0), group.unwrap_or(now.1));
+        if wanted == owner.client() {
+            kept::remove(file)
+        } else {
+            kept::write(file, wanted)
         }
     }
 
@@ -99,6 +153,18 @@ impl Ids {
             Ids::Owner(owner) => one(client, owner.client().1, owner.host.1).ok_or(Errno::PERM),
         }
     }
+}
+
+/// Links and special files have no attributes of users.
+fn can_keep(status: &Statx) -> bool {
+    matches!(
+        identity::kind(status),
+        FileType::RegularFile | FileType::Directory
+    )
+}
+
+fn keeper(file: impl AsFd, status: &Statx) -> Option<(u32, u32)> {
+    can_keep(status).then(|| kept::read(file)).flatten()
 }
 
 fn one(id: u32, from: u32, to: u32) -> Option<u32> {

@@ -18,6 +18,7 @@ mod entries;
 mod fd_path;
 mod identity;
 mod ids;
+mod kept;
 mod locks;
 mod mapping;
 mod nodes;
@@ -89,7 +90,10 @@ pub(crate) struct Caller<'a> {
 
 impl Passthrough {
     /// Passes the directory at `path` through.
-    pub fn new(path: &Path, config: Config) -> Result<Passthrough, ShareError> {
+    pub fn new(path: &Path, mut config: Config) -> Result<Passthrough, ShareError> {
+        if config.ids.keeps() {
+            config.xattrs.hide(kept::PREFIX);
+        }
         let failed = |error| ShareError::Open {
             path: path.to_owned(),
             error,

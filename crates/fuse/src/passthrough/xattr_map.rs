@@ -37,6 +37,11 @@ impl XattrMap {
         XattrMap(rules)
     }
 
+    /// Hides names with this prefix, whatever other rules say.
+    pub fn hide(&mut self, prefix: &str) {
+        self.0.insert(0, Rule::Hide(prefix.to_owned()));
+    }
+
     /// The host's name for what the client calls `name`; `None` if there is no such attribute.
     pub fn to_host<'a>(&self, name: &'a CStr) -> Result<Option<Cow<'a, CStr>>, Errno> {
         let bytes = name.to_bytes();
