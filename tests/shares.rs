@@ -383,6 +383,27 @@ fn files_belong_to_whoever_runs_in_the_container() {
     let found = fs::metadata(project.path("out/tree/x")).unwrap();
     assert_eq!(found.uid(), owner);
 
+    // A daemon that goes on as somebody else has its files in a volume as its own, whoever it is on the host.
+    project.start("db", &["-v", "db:/db"]);
+    project.exec("db", "mkdir -m 700 /db/data; chown 33:34 /db/data");
+    let command = [
+        "sh",
+        "-c",
+        "echo 1 > /db/data/row; stat -c %u:%g /db/data /db/data/row",
+    ];
+    project
+        .cenote(&[&["exec", "-u", "33:34", "db"], &command[..]].concat())
+        .succeeds()
+        .prints("33:34\n33:34");
+    project.cenote(&["rm", "-f", "db"]).succeeds();
+    project
+        .run(
+            &["-u", "33:34", "-v", "db:/db"],
+            "cat /db/data/row; stat -c %u:%g /db/data/row",
+        )
+        .succeeds()
+        .prints("1\n33:34");
+
     let refused = project.run(&["-v", ".:/src:idmap=none"], "true");
     match is_root() {
         true => drop(refused.succeeds()),

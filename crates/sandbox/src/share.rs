@@ -111,6 +111,7 @@ impl Shares {
                 (Place::find(&volumes.data(name))?, sharing, fill)
             }
         };
+        let private = matches!(mount.source, Source::Volume { .. });
         let config = Config {
             read_only: mount.read_only,
             // A path of the host has no zero byte.
@@ -119,7 +120,7 @@ impl Shares {
                 .as_deref()
                 .and_then(|name| CString::new(name.as_bytes()).ok()),
             together: sandbox.spec().shares(),
-            ..config(sharing, &mount.target)?
+            ..config(sharing, &mount.target, private)?
         };
         let file = match place.file {
             Some(name) => Some(
@@ -189,7 +190,8 @@ fn plan(mount: &Mount, source: MountSource) -> MountPlan {
     }
 }
 
-fn config(sharing: &Sharing, target: &str) -> Result<Config, Error> {
+/// `private` is what nobody on the host uses.
+fn config(sharing: &Sharing, target: &str, private: bool) -> Result<Config, Error> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let ids = match sharing.idmap {
         IdMap::None if !uid.is_root() => {
@@ -198,7 +200,10 @@ fn config(sharing: &Sharing, target: &str) -> Result<Config, Error> {
             });
         }
         IdMap::Auto | IdMap::None if uid.is_root() => Ids::Same,
-        _ => Ids::Owner(passthrough::Owner::of(uid.as_raw(), gid.as_raw())),
+        _ => {
+            let owner = passthrough::Owner::of(uid.as_raw(), gid.as_raw());
+            Ids::Owner(if private { owner.keeping() } else { owner })
+        }
     };
     Ok(Config {
         cache: match sharing.cache {
