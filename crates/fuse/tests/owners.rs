@@ -228,3 +228,22 @@ fn owners_that_the_host_cannot_have_are_kept() {
         assert_eq!(client.getattr(data.node).unwrap().uid, 0, "{value}");
     }
 }
+
+#[test]
+fn new_files_belong_to_the_one_owner() {
+    let share = Share::new();
+    let owner = Owner::of(4242, 4243);
+    owner.becomes(1000, 1001);
+    let mut client = FakeClient::new(
+        &share.inside,
+        Config {
+            ids: Ids::Owner(owner),
+            ..Config::default()
+        },
+    );
+    (client.uid, client.gid) = (55, 55);
+    let made = client.mkdir(ROOT, "d").unwrap();
+    assert_eq!((made.attr.uid, made.attr.gid), (1000, 1001));
+    let found = fs::metadata(share.inside.join("d")).unwrap();
+    assert_eq!((found.uid(), found.gid()), (4242, 4243));
+}

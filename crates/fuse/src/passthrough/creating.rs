@@ -205,7 +205,14 @@ impl Passthrough {
     fn act(&self, caller: &mut Caller<'_>, umask: u32) -> Result<(), Errno> {
         caller.worker.mask(umask);
         caller.worker.keep_bits(true)?;
-        caller.worker.act_as(caller.header.uid, caller.header.gid)
+        self.act_as_caller(caller)
+    }
+
+    /// What the thread does from now on, it does as the caller, if it can be another.
+    pub(super) fn act_as_caller(&self, caller: &mut Caller<'_>) -> Result<(), Errno> {
+        let header = &caller.header;
+        let (user, group) = self.config.ids.acts_as(header.uid, header.gid);
+        caller.worker.act_as(user, group)
     }
 }
 

@@ -20,8 +20,7 @@ pub enum Ids {
         /// Groups.
         groups: IdMap,
     },
-    /// The server acts as the user that it is, and all files are one user's: that user's on the host, and one user's of
-    /// the client. Giving one to somebody else changes nothing, without an error, as programs do not expect root to fail.
+    /// All files are one user's: of the host, whom the server acts as, and of the client. Giving one to somebody else changes nothing, without an error, as programs do not expect root to fail.
     Owner(Owner),
 }
 
@@ -75,6 +74,29 @@ impl Ids {
         Ids::Mapped {
             users: one(host.0, client.0),
             groups: one(host.1, client.1),
+        }
+    }
+
+    /// Whether the server has to act as another user than it is.
+    pub(super) fn switches(&self) -> bool {
+        let me = || {
+            (
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+            )
+        };
+        match self {
+            Ids::Same => true,
+            Ids::Mapped { .. } => false,
+            Ids::Owner(owner) => owner.host != me(),
+        }
+    }
+
+    /// Whom the server acts as when the client's `user` and `group` ask, if it can be another.
+    pub(super) fn acts_as(&self, user: u32, group: u32) -> (u32, u32) {
+        match self {
+            Ids::Owner(owner) => owner.host,
+            Ids::Same | Ids::Mapped { .. } => (user, group),
         }
     }
 

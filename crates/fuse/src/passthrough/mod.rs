@@ -133,7 +133,7 @@ impl Passthrough {
 
     /// Prepares the calling thread for operations on this directory.
     pub fn worker(&self) -> Result<Worker, WorkerError> {
-        Worker::enter(self.config.ids == Ids::Same)
+        Worker::enter(self.config.ids.switches())
     }
 
     /// How many nodes the client knows, and how many files and directories it has open.

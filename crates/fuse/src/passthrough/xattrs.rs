@@ -32,7 +32,7 @@ impl Passthrough {
         let kills = more.setxattr_flags & SetxattrExtIn::ACL_KILL_SGID != 0;
         caller.worker.keep_bits(!kills)?;
         if kills {
-            caller.worker.act_as(caller.header.uid, caller.header.gid)?;
+            self.act_as_caller(caller)?;
         }
         rustix::fs::setxattr(FdPath::new(&*place).as_c_str(), &*name, &value, flags)
     }
