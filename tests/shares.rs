@@ -404,6 +404,16 @@ fn files_belong_to_whoever_runs_in_the_container() {
         .succeeds()
         .prints("1\n33:34");
 
+    // Root can leave the files of a folder to whoever has it.
+    if is_root() {
+        let script = "touch /src/theirs; stat -c %u:%g /src/theirs /src/mine";
+        project
+            .run(&["-v", ".:/src:idmap=owner"], script)
+            .succeeds()
+            .prints("0:0\n0:0");
+        let found = fs::metadata(project.path("theirs")).unwrap();
+        assert_eq!((found.uid(), found.gid()), (1000, 1001));
+    }
     let refused = project.run(&["-v", ".:/src:idmap=none"], "true");
     match is_root() {
         true => drop(refused.succeeds()),

@@ -84,7 +84,8 @@ pub enum IdMap {
     Auto,
     /// Ids are the same on both sides, and files belong to whoever makes them. Takes root.
     None,
-    /// The host's user is the user of the container's main process, and all files belong to it.
+    /// The host's user is the user of the container's main process, and all files belong to it. For root, that is
+    /// whoever has the directory or file.
     Owner,
 }
 

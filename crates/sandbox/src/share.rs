@@ -4,6 +4,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,7 +112,6 @@ impl Shares {
                 (Place::find(&volumes.data(name))?, sharing, fill)
             }
         };
-        let private = matches!(mount.source, Source::Volume { .. });
         let config = Config {
             read_only: mount.read_only,
             // A path of the host has no zero byte.
@@ -120,7 +120,7 @@ impl Shares {
                 .as_deref()
                 .and_then(|name| CString::new(name.as_bytes()).ok()),
             together: sandbox.spec().shares(),
-            ..config(sharing, &mount.target, private)?
+            ..config(sharing, ids(mount, sharing.idmap, &place)?)
         };
         let file = match place.file {
             Some(name) => Some(
@@ -156,6 +156,13 @@ struct Place {
 }
 
 impl Place {
+    fn path(&self) -> PathBuf {
+        match &self.file {
+            Some(name) => self.directory.join(name),
+            None => self.directory.clone(),
+        }
+    }
+
     fn find(path: &Path) -> Result<Place, Error> {
         let failed = |source| Error::Source {
             path: path.to_owned(),
@@ -190,22 +197,32 @@ fn plan(mount: &Mount, source: MountSource) -> MountPlan {
     }
 }
 
-/// `private` is what nobody on the host uses.
-fn config(sharing: &Sharing, target: &str, private: bool) -> Result<Config, Error> {
+/// Whom the files of a share belong to: those of root's `idmap=owner` to whoever has them on the host.
+fn ids(mount: &Mount, idmap: IdMap, place: &Place) -> Result<Ids, Error> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let ids = match sharing.idmap {
+    let owner = match idmap {
         IdMap::None if !uid.is_root() => {
             return Err(Error::NotRoot {
-                target: target.to_owned(),
+                target: mount.target.clone(),
             });
         }
-        IdMap::Auto | IdMap::None if uid.is_root() => Ids::Same,
-        _ => {
-            let owner = passthrough::Owner::of(uid.as_raw(), gid.as_raw());
-            Ids::Owner(if private { owner.keeping() } else { owner })
+        IdMap::Auto | IdMap::None if uid.is_root() => return Ok(Ids::Same),
+        IdMap::Owner if uid.is_root() => {
+            let path = place.path();
+            let found = fs::metadata(&path).map_err(|source| Error::Source { path, source })?;
+            passthrough::Owner::of(found.uid(), found.gid())
         }
+        _ => passthrough::Owner::of(uid.as_raw(), gid.as_raw()),
     };
-    Ok(Config {
+    // Nobody on the host uses a volume.
+    Ok(Ids::Owner(match mount.source {
+        Source::Volume { .. } => owner.keeping(),
+        _ => owner,
+    }))
+}
+
+fn config(sharing: &Sharing, ids: Ids) -> Config {
+    Config {
         cache: match sharing.cache {
             Cache::Never => passthrough::Cache::Never,
             Cache::Metadata => passthrough::Cache::Metadata,
@@ -218,5 +235,5 @@ fn config(sharing: &Sharing, target: &str, private: bool) -> Result<Config, Erro
             Locks::Host => passthrough::Locks::Host,
         },
         ..Config::default()
-    })
+    }
 }
