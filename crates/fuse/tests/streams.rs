@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 
+use cenote_fuse::device::attach;
 use cenote_fuse::passthrough::{Cache, Config, Locks, Passthrough};
 use cenote_fuse::server::Server;
 use cenote_fuse::stream::{
@@ -17,6 +18,8 @@ use cenote_fuse::stream::{
 };
 use cenote_fuse::testing::Share;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 /// A share, its service, and the mount of whoever uses it.
 struct Mounted {
@@ -35,9 +38,17 @@ fn service(share: &Share, config: Config, workers: usize) -> (Arc<Server>, Servi
     (server, service)
 }
 
+/// Mounts on `point`, served by the other ends of `streams`.
 fn relay(streams: Vec<UnixStream>, point: &Path) -> Relay {
+    let device = attach(point, MountFlags::empty())
+        .unwrap_or_else(|error| panic!("{error}: run this test as root"));
     let streams = streams.into_iter().map(Into::into).collect();
-    Relay::mount(streams, point).unwrap_or_else(|error| panic!("{error}: run this test as root"))
+    Relay::start(device, streams).unwrap()
+}
+
+/// Unmounts what is not served any more.
+fn unmount(point: &Path) {
+    rustix::mount::unmount(point, UnmountFlags::DETACH).unwrap();
 }
 
 fn mount(config: Config, streams: usize, workers: usize) -> Mounted {
@@ -63,6 +74,7 @@ fn mount(config: Config, streams: usize, workers: usize) -> Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.relay.take();
+        unmount(&self.point);
     }
 }
 
@@ -165,8 +177,8 @@ fn when_the_server_goes_users_get_errors() {
     mounted.service.take();
     let relay = mounted.relay.take().unwrap();
     assert_eq!(relay.wait(), Err(StreamError::Gone));
-    assert!(file.metadata().is_err());
-    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
+    assert_eq!(errno(file.metadata()), Some(Errno::NOTCONN));
+    assert_eq!(errno(fs::read_dir(&mounted.point)), Some(Errno::NOTCONN));
 }
 
 #[test]
@@ -182,6 +194,7 @@ fn a_request_under_way_fails_when_the_server_goes() {
     drop(ours);
     assert_eq!(relay.wait(), Err(StreamError::Gone));
     user.join().unwrap();
+    unmount(folder.path());
 }
 
 #[test]
@@ -198,7 +211,11 @@ fn when_the_client_goes_nothing_stays_open() {
         1,
         "a thread still has it"
     );
-    assert!(file.metadata().is_err());
+    assert_eq!(errno(file.metadata()), Some(Errno::NOTCONN));
+}
+
+fn errno<T>(result: std::io::Result<T>) -> Option<Errno> {
+    result.err().and_then(|error| Errno::from_io_error(&error))
 }
 
 #[test]
@@ -236,6 +253,7 @@ fn a_server_that_breaks_the_protocol_ends_the_mount() {
             most: (1 << 20) + 16,
         };
         assert_eq!(relay.wait(), Err(refused));
+        unmount(folder.path());
     }
 }
 
@@ -243,10 +261,12 @@ fn a_server_that_breaks_the_protocol_ends_the_mount() {
 fn a_mount_has_a_few_streams() {
     let folder = tempfile::tempdir().unwrap();
     for number in [0, STREAMS_LIMIT + 1] {
+        let device = attach(folder.path(), MountFlags::empty()).unwrap();
         let streams = (0..number)
             .map(|_| UnixStream::pair().unwrap().0.into())
             .collect();
-        let refused = Relay::mount(streams, folder.path());
+        let refused = Relay::start(device, streams);
+        unmount(folder.path());
         assert!(
             matches!(refused, Err(RelayError::Streams(found)) if found == number),
             "{refused:?}"

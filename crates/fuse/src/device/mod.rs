@@ -13,7 +13,8 @@ use thiserror::Error;
 
 use crate::passthrough::WorkerError;
 use crate::server::Server;
-pub(crate) use mount::Mount;
+use mount::Mount;
+pub use mount::{another, attach};
 use reader::Reader;
 
 /// Why a directory cannot be mounted.

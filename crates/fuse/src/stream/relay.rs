@@ -4,10 +4,11 @@
 //! written to the descriptor from which its request was read. Neither thread knows what it carries.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -15,22 +16,25 @@ use super::buffers::Buffers;
 use super::messages::{Message, Messages};
 use super::outgoing::Outgoing;
 use super::{REPLIES, REPLY_LIMIT, REQUEST_LIMIT, STREAMS_LIMIT, StreamError, end};
-use crate::device::{Mount, MountError};
+use crate::device::{MountError, another};
 
 /// A thread's stack in bytes: its calls are shallow, and its buffers lie elsewhere.
 const STACK: usize = 32 * 1024;
 
-/// Why a directory cannot be mounted over streams.
+/// Why a mount cannot be served over streams.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum RelayError {
     #[error("a mount needs 1 to {STREAMS_LIMIT} streams and has {0}")]
     Streams(usize),
+    #[error("/dev/fuse cannot be told not to block: {0}")]
+    Device(#[source] Errno),
     #[error(transparent)]
     Mount(#[from] MountError),
 }
 
-/// A directory that is served by the other end of streams; unmounted when dropped, or when one of the streams ends.
+/// Serves a mount from the other end of streams, until it is unmounted, a stream ends, or this is dropped. Whoever uses
+/// the mount afterwards gets errors.
 #[derive(Debug)]
 pub struct Relay {
     carriers: Arc<Carriers>,
@@ -40,7 +44,6 @@ pub struct Relay {
 /// What the threads have in common.
 #[derive(Debug)]
 struct Carriers {
-    mount: Mount,
     streams: Vec<Arc<OwnedFd>>,
     large: Buffers,
     /// How it ended, once it has.
@@ -48,54 +51,69 @@ struct Carriers {
 }
 
 impl Relay {
-    /// Mounts on `point` what is served at the other end of `streams`.
-    pub fn mount(streams: Vec<OwnedFd>, point: &Path) -> Result<Relay, RelayError> {
+    /// Serves the mount whose requests `device` has ([`attach`](crate::device::attach)) from the other ends of `streams`.
+    pub fn start(device: OwnedFd, streams: Vec<OwnedFd>) -> Result<Relay, RelayError> {
         if !(1..=STREAMS_LIMIT).contains(&streams.len()) {
             return Err(RelayError::Streams(streams.len()));
         }
-        let carriers = Arc::new(Carriers {
-            mount: Mount::new(point)?,
-            streams: streams.into_iter().map(Arc::new).collect(),
-            large: Buffers::new(REPLY_LIMIT),
-            ended: Mutex::new(None),
-        });
+        let mut devices = Vec::new();
+        for _ in 1..streams.len() {
+            devices.push(another(&device)?);
+        }
+        devices.push(device);
         let mut relay = Relay {
+            carriers: Arc::new(Carriers {
+                streams: streams.into_iter().map(Arc::new).collect(),
+                large: Buffers::new(REPLY_LIMIT),
+                ended: Mutex::new(None),
+            }),
             threads: Vec::new(),
-            carriers,
         };
-        for number in 0..relay.carriers.streams.len() {
-            relay.start(number)?;
+        for (number, device) in devices.into_iter().enumerate() {
+            relay.carry(number, Arc::new(device))?;
         }
         Ok(relay)
     }
 
-    /// Waits until it ends, because somebody unmounts it or a stream ends; the first error that a stream had.
+    /// Waits until it ends; the error of the stream that ended it.
     pub fn wait(mut self) -> Result<(), StreamError> {
         self.join();
         self.carriers.ended().unwrap_or(Ok(()))
     }
 
+    /// Leaves it to itself, until it is unmounted or a stream ends.
+    pub fn detach(mut self) {
+        self.threads.clear();
+    }
+
     /// Starts the two threads of a stream.
-    fn start(&mut self, number: usize) -> Result<(), MountError> {
-        let device = self.carriers.mount.device(number)?;
+    fn carry(&mut self, number: usize, device: Arc<OwnedFd>) -> Result<(), RelayError> {
+        // So that whoever waits for requests can wait for the stream's end as well.
+        rustix::fs::fcntl_setfl(&device, OFlags::NONBLOCK).map_err(RelayError::Device)?;
         let stream = &self.carriers.streams[number];
-        let outgoing = Outgoing::new(Arc::clone(stream));
+        let requests = Requests {
+            device: Arc::clone(&device),
+            stream: Arc::clone(stream),
+            outgoing: Outgoing::new(Arc::clone(stream)),
+            room: vec![0; REQUEST_LIMIT],
+        };
         let messages = Messages::new(Arc::clone(stream), REPLIES);
-        let request = vec![0; REQUEST_LIMIT];
-        let theirs = Arc::clone(&device);
-        self.spawn(move |_| carry_requests(&theirs, request, &outgoing))?;
+        self.spawn(move |_| requests.carry())?;
         self.spawn(move |carriers| carry_replies(messages, &carriers.large, &device))
     }
 
     fn spawn(
         &mut self,
         carry: impl FnOnce(&Carriers) -> Result<(), StreamError> + Send + 'static,
-    ) -> Result<(), MountError> {
+    ) -> Result<(), RelayError> {
         let carriers = Arc::clone(&self.carriers);
         let thread = std::thread::Builder::new()
             .name("fuse-relay".to_owned())
             .stack_size(STACK)
-            .spawn(move || carriers.end(carry(&carriers)))
+            .spawn(move || {
+                let ended = carry(&carriers);
+                carriers.end(ended);
+            })
             .map_err(MountError::Thread)?;
         self.threads.push(thread);
         Ok(())
@@ -112,24 +130,17 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.carriers.end(Ok(()));
-        self.join();
+        if !self.threads.is_empty() {
+            self.carriers.end(Ok(()));
+            self.join();
+        }
     }
 }
 
 impl Carriers {
-    /// Ends all of it, once: users of the mount get errors, and threads stop waiting.
+    /// Ends all threads. With the last of them the last descriptor of the mount is closed.
     fn end(&self, result: Result<(), StreamError>) {
-        let mut ended = self.ended();
-        if ended.is_some() {
-            return;
-        }
-        match result {
-            Ok(()) => self.mount.end(),
-            // What is under way will not be answered any more.
-            Err(_) => self.mount.abort(),
-        }
-        *ended = Some(result);
+        self.ended().get_or_insert(result);
         self.streams.iter().for_each(|stream| end(stream));
     }
 
@@ -138,19 +149,40 @@ impl Carriers {
     }
 }
 
-fn carry_requests(
-    device: &OwnedFd,
-    mut request: Vec<u8>,
-    outgoing: &Outgoing,
-) -> Result<(), StreamError> {
-    loop {
-        match rustix::io::read(device, &mut request[..]) {
-            Ok(len) => outgoing.send(&request[..len], &[])?,
-            // The request was taken back before it was read.
-            Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-            // Unmounted.
-            Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
-            Err(error) => return Err(StreamError::Device(error)),
+/// The way to the host.
+#[derive(Debug)]
+struct Requests {
+    device: Arc<OwnedFd>,
+    stream: Arc<OwnedFd>,
+    outgoing: Outgoing,
+    room: Vec<u8>,
+}
+
+impl Requests {
+    fn carry(mut self) -> Result<(), StreamError> {
+        loop {
+            match rustix::io::read(&self.device, &mut self.room[..]) {
+                Ok(len) => self.outgoing.send(&self.room[..len], &[])?,
+                Err(Errno::AGAIN) => self.wait()?,
+                // The request was taken back before it was read.
+                Err(Errno::NOENT | Errno::INTR) => {}
+                // Unmounted.
+                Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(()),
+                Err(error) => return Err(StreamError::Device(error)),
+            }
+        }
+    }
+
+    /// Waits for a request, or the stream's end.
+    fn wait(&self) -> Result<(), StreamError> {
+        let mut two = [
+            PollFd::new(&self.device, PollFlags::IN),
+            PollFd::new(&self.stream, PollFlags::empty()),
+        ];
+        match poll(&mut two, None) {
+            Ok(_) if !two[1].revents().is_empty() => Err(StreamError::Gone),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }
