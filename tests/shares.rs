@@ -152,6 +152,52 @@ fn a_folder_is_read_and_written_from_both_sides() {
 }
 
 #[test]
+fn folders_are_shared_over_vsock() {
+    let host = Host::new();
+    let project = Project::new(&host);
+    project.write("source", "of the host\n");
+    project.write("alone", "one file\n");
+    let mut flags = vec!["--share-transport", "vsock", "-v", ".:/src"];
+    flags.extend(["-v", "./alone:/etc/alone:ro", "-v", "kept:/kept"]);
+    project.start("dev", &flags);
+    let inside = |script: &str| project.exec("dev", script);
+
+    assert_eq!(inside("grep -c ' fuse .*nosuid,nodev' /proc/mounts"), "3");
+    assert_eq!(
+        inside("cat /src/source; stat -c '%u %s' /src/source"),
+        "of the host\n0 12"
+    );
+    assert_eq!(
+        inside("cat /etc/alone; ls /etc/alone"),
+        "one file\n/etc/alone"
+    );
+    assert_eq!(
+        inside("echo x > /etc/alone"),
+        "sh: can't create /etc/alone: Read-only file system"
+    );
+    // Longer than any message, and many of them at once.
+    let script = "cd /src; dd if=/dev/zero bs=1M count=5 2>/dev/null | tr '\\0' x > long
+        for n in 1 2 3 4 5 6 7 8; do (cp long copy$n; sync copy$n; cmp long copy$n) & done; wait
+        echo of the guest > made; mkdir deep; mv made deep/moved; rm copy1; ls; stat -c %s copy8";
+    assert_eq!(
+        inside(script),
+        "alone\ncopy2\ncopy3\ncopy4\ncopy5\ncopy6\ncopy7\ncopy8\ndeep\nlong\nsource\n5242880"
+    );
+    assert!(fs::read(project.path("copy5")).unwrap() == vec![b'x'; 5 << 20]);
+    assert_eq!(project.read("deep/moved"), "of the guest\n");
+    project.write("new", "as soon as it is there");
+    assert_eq!(inside("cat /src/new"), "as soon as it is there");
+
+    inside("echo of the volume > /kept/file");
+    project.cenote(&["rm", "-f", "dev"]).succeeds();
+    let again = project.run(
+        &["--share-transport", "vsock", "-v", "kept:/kept"],
+        "cat /kept/file",
+    );
+    assert_eq!(again.stdout(), "of the volume");
+}
+
+#[test]
 fn nothing_leads_out_of_what_is_shared() {
     let host = Host::new();
     let project = Project::new(&host);

@@ -4,7 +4,7 @@
 
 use cenote_protocol::{Capabilities, OUTER, ProcessSpec, WindowSize};
 use cenote_sandbox::Spec;
-use cenote_sandbox::mount::Mount;
+use cenote_sandbox::mount::{Mount, Transport};
 use cenote_sandbox::spec::{self, Accel, Image, Nested, Network, Resources, Vmm};
 use oci_spec::image::{Config, ImageConfiguration};
 
@@ -122,6 +122,10 @@ impl<'a> Plan<'a> {
             read_only: flags.read_only,
             dax: !flags.no_dax,
             mounts: self.mounts(&config),
+            share_transport: flags.share_transport.map(|transport| match transport {
+                container::ShareTransport::Virtiofs => Transport::VirtioFs,
+                container::ShareTransport::Vsock => Transport::Vsock,
+            }),
             network: self.network(),
             remove_on_exit: flags.rm,
             labels: labels.collect(),

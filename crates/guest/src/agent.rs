@@ -64,8 +64,9 @@ fn try_run() -> Result<(), AgentError> {
 
     // Listening comes first: the host may connect as soon as it has heard of us.
     let listener = vsock::listen(EXEC_PORT).step("listen on the vsock port", EXEC_PORT)?;
-    let mut control = vsock::connect(HOST_CID, CONTROL_PORT)
+    let control = vsock::connect(HOST_CID, CONTROL_PORT)
         .step("connect to the host's vsock port", CONTROL_PORT)?;
+    let mut control = Connection::new(control);
     handshake(&mut control, Side::Guest)?;
     let kernel = rustix::system::uname()
         .release()

@@ -41,7 +41,7 @@ fn socket() -> Result<OwnedFd> {
 ///
 /// # Errors
 /// `EAFNOSUPPORT` or `ENODEV` without a vsock device, `ECONNRESET` if nobody listens, `ETIMEDOUT` if nobody answers.
-pub fn connect(cid: u32, port: u32) -> Result<Connection> {
+pub fn connect(cid: u32, port: u32) -> Result<OwnedFd> {
     let socket = socket()?;
     let timeout = libc::timeval {
         tv_sec: CONNECT_TIMEOUT_SECONDS,
@@ -66,7 +66,7 @@ pub fn connect(cid: u32, port: u32) -> Result<Connection> {
             size_of::<libc::sockaddr_vm>() as libc::socklen_t,
         )
     }))?;
-    Ok(Connection::new(socket))
+    Ok(socket)
 }
 
 /// Listens on `port`, for any peer.

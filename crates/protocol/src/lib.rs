@@ -30,7 +30,7 @@ pub use preamble::{HandshakeError, Side, handshake};
 pub use window::StdinWindow;
 
 /// The version of everything in this crate. It grows with every change of a message, a port or a rule.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Where a container that runs containers of its own finds what the level above lends to it.
 pub const OUTER: &str = "/.cenote";
@@ -43,6 +43,9 @@ pub const CONTROL_PORT: u32 = 1024;
 
 /// The agent's port for process connections; the host connects to it.
 pub const EXEC_PORT: u32 = 1025;
+
+/// The host's port for the first directory that is shared over vsock; those after it have the next ones.
+pub const SHARE_PORT: u32 = 2048;
 
 /// The largest payload of a message, in bytes. A plan or a request carries an environment and some lists; Linux
 /// itself lets one process start with at most 6 MiB of arguments, and real ones stay under 128 KiB.

@@ -39,11 +39,11 @@ pub enum ShareTransport {
         /// The tag.
         tag: String,
     },
-    /// FUSE messages on a vsock connection to the host.
+    /// FUSE messages on vsock connections to the host.
     Vsock {
         /// The host's port.
         port: u32,
-        /// How many threads carry requests.
-        readers: u32,
+        /// How many connections to make.
+        streams: u32,
     },
 }

@@ -25,6 +25,7 @@ mod pause;
 pub mod sandbox;
 pub mod session;
 mod share;
+mod share_port;
 pub mod spec;
 pub mod state;
 mod stop;

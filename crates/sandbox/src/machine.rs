@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::nesting;
 use crate::sandbox::Sandbox;
 use crate::share::{self, Servers, Shares};
+use crate::share_port::SharePort;
 use crate::spec::{self, MIN_MEMORY, Network, Spec};
 
 /// The agent, built with this library.
@@ -104,6 +105,7 @@ pub(crate) struct Held {
     _leases: Vec<Lease>,
     _tools: Option<nesting::Held>,
     _network: Option<cenote_net::Network>,
+    _ports: Vec<SharePort>,
 }
 
 /// Puts the machine of `sandbox` together, for `backend` to start.
@@ -184,6 +186,7 @@ pub(crate) fn assemble(
             _leases: leases,
             _tools: loan,
             _network: network,
+            _ports: shares.ports,
         },
     })
 }

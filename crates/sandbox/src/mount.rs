@@ -89,6 +89,16 @@ pub enum IdMap {
     Owner,
 }
 
+/// What carries requests to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A virtio-fs device for each share.
+    VirtioFs,
+    /// vsock connections, for each share its own.
+    Vsock,
+}
+
 /// Among whom locks hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use cenote_backend::Share;
 use cenote_fuse::passthrough::{self, Config, Ids, Passthrough, ShareError};
 use cenote_fuse::server::Server;
-use cenote_protocol::{MountPlan, MountSource, Owner, ShareTransport};
+use cenote_fuse::stream::STREAMS_LIMIT;
+use cenote_protocol::{MountPlan, MountSource, Owner, SHARE_PORT, ShareTransport};
 
-use crate::mount::{Cache, IdMap, Locks, Mount, Sharing, Source};
+use crate::mount::{Cache, IdMap, Locks, Mount, Sharing, Source, Transport};
 use crate::sandbox::Sandbox;
+use crate::share_port::SharePort;
 use crate::store::Store;
 use crate::volume;
 
@@ -47,6 +49,14 @@ pub enum Error {
     /// The server could not be made.
     #[error(transparent)]
     Server(#[from] ShareError),
+    /// The guest cannot reach the server.
+    #[error("cannot listen for the guest at {path}: {source}")]
+    Port {
+        /// The socket.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
 }
 
 /// What a sandbox mounts, and who serves it.
@@ -54,10 +64,13 @@ pub enum Error {
 pub(crate) struct Shares {
     /// The guest's part.
     pub mounts: Vec<MountPlan>,
-    /// A device for each share.
+    /// A device for each share on virtio-fs.
     pub devices: Vec<Share>,
     /// Volumes that nobody else may fill until the guest has.
     pub filling: Vec<File>,
+    /// A port for each share on vsock.
+    pub ports: Vec<SharePort>,
+    servers: Vec<Arc<Server>>,
 }
 
 /// Those to tell who the container's main process is.
@@ -88,8 +101,7 @@ impl Shares {
 
     /// All servers.
     pub fn servers(&self) -> Servers {
-        let servers = self.devices.iter().map(|device| Arc::clone(&device.server));
-        Servers(servers.collect())
+        Servers(self.servers.clone())
     }
 
     fn add(&mut self, sandbox: &Sandbox, mount: &Mount) -> Result<MountPlan, Error> {
@@ -129,19 +141,43 @@ impl Shares {
             ),
             None => None,
         };
-        let server = Server::new(Passthrough::new(&place.directory, config)?);
-        let tag = format!("share{}", self.devices.len());
-        self.devices.push(Share {
-            tag: tag.clone(),
-            server: Arc::new(server),
-        });
-        let transport = ShareTransport::VirtioFs { tag };
+        let server = Arc::new(Server::new(Passthrough::new(&place.directory, config)?));
+        self.servers.push(Arc::clone(&server));
         let source = MountSource::Share {
-            transport,
+            transport: self.carry(sandbox, server)?,
             file,
             fill,
         };
         Ok(plan(mount, source))
+    }
+
+    /// Lets the guest reach `server`.
+    fn carry(&mut self, sandbox: &Sandbox, server: Arc<Server>) -> Result<ShareTransport, Error> {
+        let number = self.mounts.len();
+        match sandbox.spec().share_transport {
+            None | Some(Transport::VirtioFs) => {
+                let tag = format!("share{number}");
+                self.devices.push(Share {
+                    tag: tag.clone(),
+                    server,
+                });
+                Ok(ShareTransport::VirtioFs { tag })
+            }
+            Some(Transport::Vsock) => {
+                let port = SHARE_PORT + u32::try_from(number).unwrap_or(u32::MAX - SHARE_PORT);
+                let cpus = sandbox.spec().resources.cpus;
+                let streams = usize::try_from(cpus)
+                    .map_or(STREAMS_LIMIT, |cpus| cpus.clamp(1, STREAMS_LIMIT));
+                self.ports.push(
+                    SharePort::open(sandbox, port, streams, server)
+                        .map_err(|(path, source)| Error::Port { path, source })?,
+                );
+                Ok(ShareTransport::Vsock {
+                    port,
+                    streams: streams as u32,
+                })
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use cenote_net::PublishedPort;
 use cenote_protocol::ProcessSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::mount::{Mount, Source};
+use crate::mount::{Mount, Source, Transport};
 
 /// Everything about a sandbox that its creator decides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Spec {
     pub dax: bool,
     /// What is mounted beside the root, each mount behind those that it lies in.
     pub mounts: Vec<Mount>,
+    /// What carries requests for shared directories to the host; virtio-fs unless something is named.
+    pub share_transport: Option<Transport>,
     /// How the container reaches others, and they it.
     pub network: Network,
     /// Whether the sandbox is removed when it has ended.

@@ -42,6 +42,7 @@ pub(crate) fn spec(name: &str) -> Spec {
         read_only: false,
         dax: true,
         mounts: Vec::new(),
+        share_transport: None,
         network: Network::None,
         remove_on_exit: false,
         labels: Default::default(),

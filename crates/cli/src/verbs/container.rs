@@ -39,6 +39,15 @@ pub enum Vmm {
     Qemu,
 }
 
+/// What carries requests for shared folders to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShareTransport {
+    /// A virtio-fs device for each share
+    Virtiofs,
+    /// vsock, for comparison and for machine monitors without virtio-fs
+    Vsock,
+}
+
 /// What QEMU runs the guest's instructions with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Accel {
@@ -108,6 +117,10 @@ pub struct ContainerFlags {
     /// Mount a file system in memory, such as /tmp:size=64m
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     pub tmpfs: Vec<TmpfsFlag>,
+
+    /// What carries requests for shared folders to the host [default: virtiofs]
+    #[arg(long, value_name = "TRANSPORT")]
+    pub share_transport: Option<ShareTransport>,
 
     /// Network: `default` reaches out through user-mode networking, `none` has only a loopback
     #[arg(

@@ -35,6 +35,18 @@ pub enum MountError {
     Worker(#[from] WorkerError),
 }
 
+impl MountError {
+    /// What the kernel answered.
+    pub fn errno(&self) -> Errno {
+        match self {
+            MountError::Device(errno) | MountError::Clone(errno) => *errno,
+            MountError::Mount { error, .. } => *error,
+            MountError::Thread(error) => Errno::from_io_error(error).unwrap_or(Errno::IO),
+            MountError::Worker(_) => Errno::PERM,
+        }
+    }
+}
+
 /// A mounted directory and the threads that serve it; unmounted when dropped.
 #[derive(Debug)]
 pub struct Session {

@@ -33,6 +33,17 @@ pub enum RelayError {
     Mount(#[from] MountError),
 }
 
+impl RelayError {
+    /// What the kernel answered.
+    pub fn errno(&self) -> Errno {
+        match self {
+            RelayError::Streams(_) => Errno::INVAL,
+            RelayError::Device(errno) => *errno,
+            RelayError::Mount(error) => error.errno(),
+        }
+    }
+}
+
 /// Serves a mount from the other end of streams, until it is unmounted, a stream ends, or this is dropped. Whoever uses
 /// the mount afterwards gets errors.
 #[derive(Debug)]

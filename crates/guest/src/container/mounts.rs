@@ -8,14 +8,17 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cenote_protocol::{MountPlan, MountSource, Owner, ShareTransport};
+use cenote_fuse::device;
+use cenote_fuse::stream::Relay;
+use cenote_protocol::{HOST_CID, MountPlan, MountSource, Owner, ShareTransport};
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::build::{detached, put};
 use super::{fill, mount_point, options};
 use crate::step::{Step, StepError};
+use crate::vsock;
 
 /// What the container is built from.
 #[derive(Debug, Clone, Copy)]
@@ -98,8 +101,32 @@ fn mount_share(
         ShareTransport::VirtioFs { tag } => {
             mount(tag.as_str(), at, "virtiofs", flags, None).step("mount the share on", target)
         }
-        ShareTransport::Vsock { .. } => Err(Errno::OPNOTSUPP).step("mount over vsock on", target),
+        ShareTransport::Vsock { port, streams } => {
+            mount_over_vsock(*port, *streams, flags, at, target)
+        }
     }
+}
+
+/// Mounts what the host serves at `port`. The mount carries its own requests from then on, as long as it is in use.
+fn mount_over_vsock(
+    port: u32,
+    streams: u32,
+    flags: MountFlags,
+    at: &Path,
+    target: &str,
+) -> Result<(), StepError> {
+    let streams = (0..streams)
+        .map(|_| vsock::connect(HOST_CID, port))
+        .collect::<Result<Vec<_>, _>>()
+        .step("connect to the host's vsock port", port)?;
+    let device = device::attach(at, flags)
+        .map_err(|error| error.errno())
+        .step("mount the share on", target)?;
+    let relay = Relay::start(device, streams)
+        .map_err(|error| error.errno())
+        .step("carry the requests of the share on", target)?;
+    relay.detach();
+    Ok(())
 }
 
 /// Mounts one plan in the container, whose root is the root here; with the share that was taken up for it.
