@@ -1,6 +1,6 @@
 //! What users get wrong: one line that names the remedy, exit code 125, nothing left behind.
 
-use crate::fixture::Host;
+use crate::fixture::{Host, Project};
 
 #[test]
 fn without_a_machine_started() {
@@ -79,4 +79,82 @@ fn missing_pieces_name_their_remedy() {
     std::fs::remove_dir_all(host.data().join("kernels")).unwrap();
     host.run(&["run", "--rm", "-q", "busybox", "true"])
         .fails_with(&["cenote kernel install"]);
+}
+
+#[test]
+fn with_shares_and_volumes() {
+    let host = Host::new();
+    let project = Project::new(&host);
+    project.write("file", "");
+    let refused = |flags: &[&str], words: &[&str]| {
+        let arguments = [&["run", "--rm"], flags, &["busybox", "true"]].concat();
+        let outcome = project.cenote(&arguments).exits(125);
+        for word in words {
+            assert!(
+                outcome.stderr().contains(word),
+                "no `{word}` in {}",
+                outcome.all()
+            );
+        }
+    };
+    refused(
+        &["-v", "./missing:/src"],
+        &["statfs", "project/missing", "No such file or directory"],
+    );
+    refused(
+        &["-v", "src/sub:/src"],
+        &["`src/sub` is no name of a volume", "./src/sub"],
+    );
+    refused(
+        &["-v", ".:src"],
+        &["invalid container path `src`, must be an absolute path"],
+    );
+    refused(&["-v", ".:/src:frob"], &["`frob` is no option"]);
+    refused(
+        &["-v", ".:/src:cache=some"],
+        &["cache=some", "never, metadata, auto or always"],
+    );
+    refused(
+        &["-v", "a:/b:c:d"],
+        &["incorrect volume format", "[SOURCE:]TARGET[:OPTIONS]"],
+    );
+    refused(&["-v", ".:/"], &["nothing can be mounted on `/`"]);
+    refused(
+        &["-v", ".:/a", "--tmpfs", "/a"],
+        &["/a: duplicate mount destination"],
+    );
+    refused(
+        &["--mount", "type=bind,dst=/a"],
+        &["--mount of type bind needs source="],
+    );
+    refused(
+        &["--mount", "type=glob,dst=/a"],
+        &["there is no type `glob`"],
+    );
+    refused(
+        &["--volumes-from", "x"],
+        &["--volumes-from is not supported"],
+    );
+    let many: Vec<String> = (0..13)
+        .flat_map(|n| ["-v".to_owned(), format!(".:/d{n}")])
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    refused(&many, &["13 shares", "12"]);
+    assert!(host.sandboxes().is_empty());
+    assert_eq!(project.cenote(&["volume", "ls", "-q"]).stdout(), "");
+
+    // What only the guest can know fails the start, and leaves nothing.
+    refused(
+        &["-v", "./file:/bin"],
+        &["mount a file on", "/bin", "Is a directory"],
+    );
+    refused(
+        &["-v", ".:/bin/busybox"],
+        &["mount a directory on", "/bin/busybox", "Not a directory"],
+    );
+    refused(
+        &["-v", "/dev/null:/null"],
+        &["/dev/null", "neither a directory nor a file"],
+    );
+    assert!(host.sandboxes().is_empty());
 }

@@ -23,3 +23,4 @@ mod soak;
 mod terminals;
 #[path = "../crates/kernel/tests/toolchain/mod.rs"]
 mod toolchain;
+mod volumes;

@@ -1,67 +1,11 @@
-//! Directories, files and volumes of the host in a container.
+//! Directories and files of the host in a container.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::fixture::{Host, Invocation, Outcome};
-
-/// A folder of the user's, in which commands are run.
-struct Project<'a> {
-    host: &'a Host,
-    folder: PathBuf,
-}
-
-impl<'a> Project<'a> {
-    fn new(host: &'a Host) -> Self {
-        let folder = host.scratch().join("project");
-        fs::create_dir(&folder).unwrap();
-        Self { host, folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    fn write(&self, name: &str, content: &str) {
-        fs::write(self.path(name), content).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// Runs the program in the folder.
-    fn cenote(&self, arguments: &[&str]) -> Outcome {
-        let mut command = self.host.command(arguments);
-        command.current_dir(&self.folder);
-        Invocation::new(command).run()
-    }
-
-    /// Runs a script in a container of its own.
-    fn run(&self, flags: &[&str], script: &str) -> Outcome {
-        let command = ["busybox", "sh", "-c", script];
-        self.cenote(&[&["run", "--rm", "-q"], flags, &command].concat())
-    }
-
-    /// Starts a container called `name` that stays until it is removed.
-    fn start(&self, name: &str, flags: &[&str]) {
-        let command = ["busybox", "sleep", "100000"];
-        self.cenote(&[&["run", "-d", "-q", "--name", name], flags, &command].concat())
-            .succeeds();
-    }
-
-    /// What a script prints in a running container, errors among it.
-    fn exec(&self, name: &str, script: &str) -> String {
-        let script = format!("exec 2>&1; {script}");
-        self.cenote(&["exec", name, "sh", "-c", &script]).stdout()
-    }
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
+use crate::fixture::{Host, Project};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
@@ -275,199 +219,6 @@ fn a_single_file_shows_nothing_beside_it() {
 }
 
 #[test]
-fn volumes_outlive_containers() {
-    let host = Host::new();
-    let project = Project::new(&host);
-    project
-        .cenote(&["volume", "create", "-l", "tier=db", "mine"])
-        .succeeds()
-        .prints("mine");
-    project
-        .cenote(&["volume", "create", "mine"])
-        .fails_with(&["volume with name mine already exists"]);
-    project
-        .cenote(&["volume", "create", "--ignore", "mine"])
-        .succeeds();
-
-    // A new volume has what the image has there, once.
-    let script = "test -x /bin/busybox && echo filled; echo 1 > /data/row; ls /etc/passwd; rm /bin2/ls; echo x > /anonymous/x";
-    let flags = [
-        "-v",
-        "mine:/data",
-        "-v",
-        "bin:/bin2",
-        "-v",
-        "/anonymous",
-        "-v",
-        "users:/etc",
-    ];
-    let outcome = project.run(&flags, script);
-    assert!(
-        outcome.stdout().starts_with("filled\n/etc/passwd"),
-        "{}",
-        outcome.all()
-    );
-    project
-        .run(
-            &["--read-only", "-v", "mine:/elsewhere:ro"],
-            "cat /elsewhere/row",
-        )
-        .prints("1");
-    let listed = project.cenote(&["volume", "ls", "-q"]).succeeds();
-    assert_eq!(listed.stdout(), "bin\nmine\nusers");
-
-    let details = project.cenote(&["volume", "inspect", "mine"]).json();
-    let place = PathBuf::from(details[0]["mountpoint"].as_str().unwrap());
-    assert_eq!(fs::read_to_string(place.join("row")).unwrap(), "1\n");
-    assert_eq!(details[0]["labels"]["tier"], "db");
-
-    // Whoever mounts one keeps it from being removed.
-    project
-        .cenote(&[
-            "create",
-            "--name",
-            "user",
-            "-v",
-            "mine:/data",
-            "-v",
-            "/own",
-            "busybox",
-        ])
-        .succeeds();
-    project
-        .cenote(&["volume", "rm", "mine"])
-        .fails_with(&["mine is being used by user", "cenote rm user"]);
-    project
-        .cenote(&["volume", "prune"])
-        .fails_with(&["--force"]);
-    project
-        .cenote(&["volume", "prune", "-f"])
-        .succeeds()
-        .prints("bin\nusers");
-    // `volume rm` goes on behind one that fails.
-    project.cenote(&["volume", "create", "spare"]).succeeds();
-    let removed = project
-        .cenote(&["volume", "rm", "mine", "nothing", "spare"])
-        .exits(125);
-    assert_eq!(removed.stdout(), "spare");
-    assert!(
-        removed.stderr().contains("no volume nothing"),
-        "{}",
-        removed.all()
-    );
-    // `rm` alone leaves the volume that was made for the container; `rm -v` takes it along.
-    project.cenote(&["rm", "user"]).succeeds();
-    let left = project.cenote(&["volume", "ls", "--format", "json"]).json();
-    assert_eq!(left.as_array().unwrap().len(), 2);
-    assert_eq!(
-        left[0]["anonymous"].as_bool().unwrap(),
-        left[1]["name"] == "mine"
-    );
-    project
-        .cenote(&["create", "--name", "user", "-v", "/own", "busybox"])
-        .succeeds();
-    project.cenote(&["rm", "-v", "user"]).succeeds();
-    project
-        .cenote(&["volume", "rm", "-f", "mine", "nothing"])
-        .succeeds()
-        .prints("mine\nnothing");
-    project.cenote(&["volume", "rm", "--all"]).succeeds();
-    project
-        .cenote(&["volume", "ls", "-q"])
-        .succeeds()
-        .prints("");
-    project
-        .cenote(&["volume", "inspect", "mine"])
-        .fails_with(&["no volume mine", "cenote volume ls"]);
-    assert_eq!(
-        fs::read_dir(host.data().join("volumes")).unwrap().count(),
-        0
-    );
-}
-
-#[test]
-fn files_belong_to_whoever_runs_in_the_container() {
-    let host = Host::new();
-    let project = Project::new(&host);
-    project.write("mine", "mine\n");
-    let me = fs::metadata(project.path("mine")).unwrap().uid();
-    if is_root() {
-        // Ids are the same on both sides.
-        std::os::unix::fs::chown(&project.folder, Some(1000), Some(1001)).unwrap();
-        std::os::unix::fs::chown(project.path("mine"), Some(1000), Some(1001)).unwrap();
-    }
-    let script = "id -u; stat -c %u:%g mine; echo more >> mine; touch made; mkdir dir; stat -c %u:%g made dir";
-    let flags = ["-u", "1000:1001", "-v", ".:/src", "-w", "/src"];
-    let outcome = project.run(&flags, script).succeeds();
-    assert_eq!(
-        outcome.stdout(),
-        "1000\n1000:1001\n1000:1001\n1000:1001",
-        "{}",
-        outcome.all()
-    );
-    let owner = if is_root() { 1000 } else { me };
-    assert_eq!(fs::metadata(project.path("made")).unwrap().uid(), owner);
-    assert_eq!(project.read("mine"), "mine\nmore\n");
-
-    // A new volume is its user's too.
-    project
-        .run(
-            &["-u", "1000:1001", "-v", "fresh:/fresh"],
-            "touch /fresh/x && stat -c %u:%g /fresh",
-        )
-        .succeeds()
-        .prints("1000:1001");
-
-    // Root in the container may do what archives want of it.
-    let script = "mkdir tree; touch tree/x; chown 7:8 tree/x && tar -cf tree.tar tree; mkdir out; tar -xpf tree.tar -C out && \
-                  stat -c %u:%g out/tree/x";
-    let outcome = project
-        .run(&["-v", ".:/src", "-w", "/src"], script)
-        .succeeds();
-    outcome.prints(if is_root() { "7:8" } else { "0:0" });
-    let owner = if is_root() { 7 } else { me };
-    let found = fs::metadata(project.path("out/tree/x")).unwrap();
-    assert_eq!(found.uid(), owner);
-
-    // A daemon that goes on as somebody else has its files in a volume as its own, whoever it is on the host.
-    project.start("db", &["-v", "db:/db"]);
-    project.exec("db", "mkdir -m 700 /db/data; chown 33:34 /db/data");
-    let command = [
-        "sh",
-        "-c",
-        "echo 1 > /db/data/row; stat -c %u:%g /db/data /db/data/row",
-    ];
-    project
-        .cenote(&[&["exec", "-u", "33:34", "db"], &command[..]].concat())
-        .succeeds()
-        .prints("33:34\n33:34");
-    project.cenote(&["rm", "-f", "db"]).succeeds();
-    project
-        .run(
-            &["-u", "33:34", "-v", "db:/db"],
-            "cat /db/data/row; stat -c %u:%g /db/data/row",
-        )
-        .succeeds()
-        .prints("1\n33:34");
-
-    // Root can leave the files of a folder to whoever has it.
-    if is_root() {
-        let script = "touch /src/theirs; stat -c %u:%g /src/theirs /src/mine";
-        project
-            .run(&["-v", ".:/src:idmap=owner"], script)
-            .succeeds()
-            .prints("0:0\n0:0");
-        let found = fs::metadata(project.path("theirs")).unwrap();
-        assert_eq!((found.uid(), found.gid()), (1000, 1001));
-    }
-    let refused = project.run(&["-v", ".:/src:idmap=none"], "true");
-    match is_root() {
-        true => drop(refused.succeeds()),
-        false => drop(refused.fails_with(&["idmap=none on /src needs root"])),
-    }
-}
-
-#[test]
 fn how_soon_a_change_on_the_host_is_seen() {
     let host = Host::new();
     let project = Project::new(&host);
@@ -524,6 +275,20 @@ fn how_soon_a_change_on_the_host_is_seen() {
         "missing\nmissing\nmissing"
     );
 
+    // A name that goes, or goes to another file, as editors save: at once, or within a second.
+    for mode in ["never", "auto"] {
+        fs::remove_file(project.path(mode).join("missing")).unwrap();
+        project.write(&format!("{mode}/saved"), "saved\n");
+        fs::rename(
+            project.path(mode).join("saved"),
+            project.path(mode).join("file"),
+        )
+        .unwrap();
+    }
+    let gone = "ls: missing: No such file or directory\nsaved";
+    assert_eq!(inside("cd /never; ls missing; cat file"), gone);
+    inside("cd /auto; until [ $(cat file) = saved ] && ! ls missing; do :; done");
+
     // `never` keeps no data in the guest's memory, and yet maps files: a program runs from it.
     for mode in ["never", "auto"] {
         fs::write(project.path(mode).join("large"), vec![7; 64 << 20]).unwrap();
@@ -539,82 +304,4 @@ fn how_soon_a_change_on_the_host_is_seen() {
     assert!(never < 4 << 10, "cache=never left {never} KiB in the guest");
     assert!(auto > 60 << 10, "cache=auto kept {auto} KiB only");
     assert_eq!(inside("/never/busybox echo mapped"), "mapped");
-}
-
-#[test]
-fn wrong_uses_are_told_before_a_machine_starts() {
-    let host = Host::new();
-    let project = Project::new(&host);
-    project.write("file", "");
-    let refused = |flags: &[&str], words: &[&str]| {
-        let arguments = [&["run", "--rm"], flags, &["busybox", "true"]].concat();
-        let outcome = project.cenote(&arguments).exits(125);
-        for word in words {
-            assert!(
-                outcome.stderr().contains(word),
-                "no `{word}` in {}",
-                outcome.all()
-            );
-        }
-    };
-    refused(
-        &["-v", "./missing:/src"],
-        &["statfs", "project/missing", "No such file or directory"],
-    );
-    refused(
-        &["-v", "src/sub:/src"],
-        &["`src/sub` is no name of a volume", "./src/sub"],
-    );
-    refused(
-        &["-v", ".:src"],
-        &["invalid container path `src`, must be an absolute path"],
-    );
-    refused(&["-v", ".:/src:frob"], &["`frob` is no option"]);
-    refused(
-        &["-v", ".:/src:cache=some"],
-        &["cache=some", "never, metadata, auto or always"],
-    );
-    refused(
-        &["-v", "a:/b:c:d"],
-        &["incorrect volume format", "[SOURCE:]TARGET[:OPTIONS]"],
-    );
-    refused(&["-v", ".:/"], &["nothing can be mounted on `/`"]);
-    refused(
-        &["-v", ".:/a", "--tmpfs", "/a"],
-        &["/a: duplicate mount destination"],
-    );
-    refused(
-        &["--mount", "type=bind,dst=/a"],
-        &["--mount of type bind needs source="],
-    );
-    refused(
-        &["--mount", "type=glob,dst=/a"],
-        &["there is no type `glob`"],
-    );
-    refused(
-        &["--volumes-from", "x"],
-        &["--volumes-from is not supported"],
-    );
-    let many: Vec<String> = (0..13)
-        .flat_map(|n| ["-v".to_owned(), format!(".:/d{n}")])
-        .collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    refused(&many, &["13 shares", "12"]);
-    assert!(host.sandboxes().is_empty());
-    assert_eq!(project.cenote(&["volume", "ls", "-q"]).stdout(), "");
-
-    // What only the guest can know fails the start, and leaves nothing.
-    refused(
-        &["-v", "./file:/bin"],
-        &["mount a file on", "/bin", "Is a directory"],
-    );
-    refused(
-        &["-v", ".:/bin/busybox"],
-        &["mount a directory on", "/bin/busybox", "Not a directory"],
-    );
-    refused(
-        &["-v", "/dev/null:/null"],
-        &["/dev/null", "neither a directory nor a file"],
-    );
-    assert!(host.sandboxes().is_empty());
 }
