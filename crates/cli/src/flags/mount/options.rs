@@ -15,7 +15,7 @@ pub struct Options {
     pub words: Vec<String>,
     /// How it is shared.
     pub sharing: Sharing,
-    /// Whether a new volume gets what the image has at the target.
+    /// Whether an empty volume gets what the image has at the target.
     pub copy: bool,
 }
 
