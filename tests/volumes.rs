@@ -80,6 +80,12 @@ fn volumes_outlive_containers() {
         .cenote(&["volume", "prune", "-f"])
         .succeeds()
         .prints("bin\nusers");
+    // What a container closed to its owner goes too.
+    project.run(
+        &["-v", "closed:/c"],
+        "mkdir -p /c/a/b; touch /c/a/b/x; chmod 0 /c/a/b /c/a",
+    );
+    project.cenote(&["volume", "rm", "closed"]).succeeds();
     // `volume rm` goes on behind one that fails.
     project.cenote(&["volume", "create", "spare"]).succeeds();
     let removed = project
