@@ -4,7 +4,7 @@
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help build demo test test-kvm lab lint install soak judge bench
+.PHONY: help build demo test test-kvm lab lint install soak judge judge-guests bench
 
 help:
 	@sed -n 's/^\(# \)\(make [a-z-]*:.*\)/\2/p' Makefile
@@ -44,6 +44,10 @@ soak:
 # make judge:   other programs' verdict on the file server: pjdfstest, fsx, stress-ng; takes half an hour
 judge:
 	@scripts/judge-shares
+
+# make judge-guests: the same from inside of containers, with databases and many machines; takes an hour and more
+judge-guests:
+	@scripts/judge-guests
 
 # make bench:   the figures that the documents quote, each from a program in bench/
 bench:

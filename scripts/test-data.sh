@@ -44,3 +44,9 @@ prepare_test_data() {
     export CENOTE_BIN CENOTE_TEST_DATA CENOTE_EROFS_UTILS
     step tests/prepare "$CENOTE_BIN" "$(dirname "$CENOTE_BIN")/cenote-test-tree"
 }
+
+# make_developer_system TAR: a Debian system with what developers use, packed, unless it is there.
+make_developer_system() {
+    [ -f "$1" ] || step mmdebstrap --quiet --variant=minbase \
+        --include=git,postgresql,sqlite3,python3-pip,python3-venv,fio,make,gcc,libc6-dev,cargo,procps bookworm "$1"
+}
