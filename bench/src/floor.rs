@@ -85,12 +85,28 @@ fn without_devices(words: &[OsString], initramfs: &OsStr) -> Vec<OsString> {
     bare
 }
 
+/// A newc cpio archive of programs.
+#[derive(Debug, Default)]
+pub struct Archive(Vec<u8>);
+
+impl Archive {
+    /// Adds the program `content` as `/name`.
+    pub fn add(&mut self, name: &str, content: &[u8]) {
+        entry(&mut self.0, name, 0o100_755, content);
+    }
+
+    /// The whole archive.
+    pub fn end(mut self) -> Vec<u8> {
+        entry(&mut self.0, "TRAILER!!!", 0, &[]);
+        self.0
+    }
+}
+
 /// A newc cpio archive whose only file is the program `init` as `/init`.
 pub fn initramfs(init: &[u8]) -> Vec<u8> {
-    let mut archive = Vec::new();
-    entry(&mut archive, "init", 0o100_755, init);
-    entry(&mut archive, "TRAILER!!!", 0, &[]);
-    archive
+    let mut archive = Archive::default();
+    archive.add("init", init);
+    archive.end()
 }
 
 /// Appends one entry: 13 numbers of 8 hexadecimal digits after the magic, the name, the content, both padded to 4 bytes.
