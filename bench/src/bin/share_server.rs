@@ -165,7 +165,8 @@ fn main() -> anyhow::Result<()> {
         least = least.min(gain);
         slowest = slowest.max(slower);
     };
-    for threads in THREADS {
+    let wanted = STEPS.iter().any(|step| step.contains(&bench.only));
+    for threads in THREADS.into_iter().filter(|_| wanted) {
         let mut costs: Vec<[Vec<Cost>; 2]> = STEPS.iter().map(|_| [vec![], vec![]]).collect();
         for _ in 0..bench.rounds {
             for (step, costs) in STEPS.iter().zip(&mut costs) {

@@ -2,14 +2,15 @@
 //! set the device up.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use crate::queue::{Ring, RingPosition};
@@ -108,11 +109,16 @@ impl Waiter {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(0), edge)?)
     }
 
-    /// Waits until something that is watched becomes readable, or the thread shall end.
-    pub fn wait(&self) -> io::Result<()> {
-        let mut events = Vec::with_capacity(EVENTS);
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+    /// Waits until something that is watched becomes readable or the thread shall end; `false` if `limit` is over before.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: limit.as_secs() as i64,
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        let mut events = [MaybeUninit::uninit(); EVENTS];
+        match epoll::wait(&self.epoll, &mut events, limit.as_ref()) {
+            Ok((woken, _)) => Ok(!woken.is_empty()),
+            Err(Errno::INTR) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }

@@ -19,7 +19,7 @@ impl Passthrough {
         arguments: &CreateIn,
         name: Name<'_>,
     ) -> Result<(Told, Opened), Errno> {
-        let directory = self.place(caller.header.node)?.1;
+        let (parent, directory) = self.place(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         let asked = flags_of(arguments.flags, self.config.writeback);
         let created = rustix::fs::openat(
@@ -41,7 +41,7 @@ impl Passthrough {
             }
             // Somebody else made it after the client had looked: it may be anything, so it is opened with care.
             Err(Errno::EXIST) if !exclusive => {
-                let told = self.entry(caller.header.node, &directory, name)?;
+                let told = self.entry(&parent, &directory, name)?;
                 let open = OpenIn {
                     flags: arguments.flags,
                     open_flags: arguments.open_flags,
@@ -90,9 +90,10 @@ impl Passthrough {
             OFlags::PATH | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let told = self.told(place, seen)?;
-        let node = self.nodes.get(told.0.node)?;
-        match self.opened(File::new(node, file), flags) {
+        let status = identity::status(&place)?;
+        let node = self.nodes.tell(place, &status, seen).0;
+        let told = self.entry_out(&node, &status)?;
+        match self.opened(File::new(node, file), flags, Some(&status)) {
             Ok(opened) => Ok((told, opened)),
             Err(error) => {
                 self.untell(&told.0);
@@ -107,7 +108,7 @@ impl Passthrough {
         arguments: &MknodIn,
         name: Name<'_>,
     ) -> Result<Told, Errno> {
-        let directory = self.place(caller.header.node)?.1;
+        let (parent, directory) = self.place(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         let device = u64::from(arguments.rdev);
         rustix::fs::mknodat(
@@ -121,7 +122,7 @@ impl Passthrough {
             ),
         )?;
         self.keep_entry(caller, &directory, name)?;
-        self.entry(caller.header.node, &directory, name)
+        self.entry(&parent, &directory, name)
     }
 
     pub(crate) fn mkdir(
@@ -130,11 +131,11 @@ impl Passthrough {
         arguments: &MkdirIn,
         name: Name<'_>,
     ) -> Result<Told, Errno> {
-        let directory = self.place(caller.header.node)?.1;
+        let (parent, directory) = self.place(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         rustix::fs::mkdirat(&*directory, name.as_c_str(), permissions(arguments.mode))?;
         self.keep_entry(caller, &directory, name)?;
-        self.entry(caller.header.node, &directory, name)
+        self.entry(&parent, &directory, name)
     }
 
     pub(crate) fn symlink(
@@ -143,10 +144,10 @@ impl Passthrough {
         name: Name<'_>,
         target: Target<'_>,
     ) -> Result<Told, Errno> {
-        let directory = self.place(caller.header.node)?.1;
+        let (parent, directory) = self.place(caller.header.node)?;
         self.act(caller, 0)?;
         rustix::fs::symlinkat(target.as_c_str(), &*directory, name.as_c_str())?;
-        self.entry(caller.header.node, &directory, name)
+        self.entry(&parent, &directory, name)
     }
 
     pub(crate) fn link(
@@ -156,9 +157,9 @@ impl Passthrough {
         name: Name<'_>,
     ) -> Result<Told, Errno> {
         let file = self.place(arguments.oldnode)?.1;
-        let directory = self.place(parent)?.1;
+        let (parent, directory) = self.place(parent)?;
         link_here(&file, &directory, name)?;
-        self.entry(parent, &directory, name)
+        self.entry(&parent, &directory, name)
     }
 
     pub(crate) fn readlink(&self, node: u64) -> Result<Vec<u8>, Errno> {

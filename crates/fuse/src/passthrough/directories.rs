@@ -108,7 +108,7 @@ impl Passthrough {
         told: &mut Vec<EntryOut>,
     ) -> Result<(), Errno> {
         let directory = self.directories.get(arguments.fh)?;
-        let place = self.place(node)?.1;
+        let (parent, place) = self.place(node)?;
         directory.read(arguments.offset, |entry| {
             let len = size_of::<EntryOut>() + size_of::<Dirent>() + entry.name.count_bytes();
             if reply.len() + padded(len) > limit {
@@ -118,7 +118,7 @@ impl Passthrough {
             // listed without attributes.
             let looked_up = Name::new(&entry.name)
                 .ok()
-                .and_then(|name| self.entry(node, &place, name).ok());
+                .and_then(|name| self.entry(&parent, &place, name).ok());
             match looked_up {
                 Some(Told(entry_out)) => {
                     told.push(entry_out);

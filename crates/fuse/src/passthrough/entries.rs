@@ -1,10 +1,12 @@
 //! LOOKUP, FORGET and BATCH_FORGET, and the entries that many replies carry.
 
-use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::Statx;
 use rustix::io::Errno;
 
+use super::nodes::Node;
 use super::places::Descriptor;
 use super::{Cache, Passthrough, find, identity};
 use crate::wire::{Attr, EntryOut, Name, ROOT};
@@ -15,18 +17,31 @@ pub(crate) struct Told(pub EntryOut);
 
 impl Passthrough {
     pub(crate) fn lookup(&self, parent: u64, name: Name<'_>) -> Result<Told, Errno> {
-        let directory = self.place(parent)?.1;
-        self.entry(parent, &directory, name)
+        let (parent, directory) = self.place(parent)?;
+        self.entry(&parent, &directory, name)
     }
 
     /// The entry `name` of a directory, whatever it is.
+    ///
+    /// Where the client knew the last one, it is likely to know this one as well: then the status alone tells. Otherwise
+    /// the file gets a descriptor first, which its status is taken from.
     pub(super) fn entry(
         &self,
-        parent: u64,
+        parent: &Node,
         directory: &Descriptor,
         name: Name<'_>,
     ) -> Result<Told, Errno> {
-        self.told(find(directory, name)?, Some((parent, name)))
+        if parent.familiar.load(Ordering::Relaxed) {
+            let status = identity::status_of_entry(directory, name)?;
+            if let Some(node) = self.nodes.tell_held(&status, parent.id, name) {
+                return self.entry_out(&node, &status);
+            }
+        }
+        let file = find(directory, name)?;
+        let status = identity::status(&file)?;
+        let (node, known) = self.nodes.tell(file, &status, Some((parent.id, name)));
+        parent.familiar.store(known, Ordering::Relaxed);
+        self.entry_out(&node, &status)
     }
 
     pub(crate) fn forget(&self, node: u64, times: u64) {
@@ -40,11 +55,15 @@ impl Passthrough {
         }
     }
 
-    /// The entry for `file`, which was found as `seen`, if it has a name.
-    pub(super) fn told(&self, file: OwnedFd, seen: Option<(u64, Name<'_>)>) -> Result<Told, Errno> {
-        let status = identity::status(&file)?;
-        let owner = self.config.ids.client_owner(&file, &status);
-        let node = self.nodes.tell(file, &status, seen);
+    /// The entry for the node of a file with this status, of which the client will have been told.
+    pub(super) fn entry_out(&self, node: &Arc<Node>, status: &Statx) -> Result<Told, Errno> {
+        let owner = match self.nodes.open(node) {
+            Ok(file) => self.config.ids.client_owner(&*file, status),
+            Err(error) => {
+                self.forget(node.id, 1);
+                return Err(error);
+            }
+        };
         node.believed(status.stx_size);
         let lifetime = self.config.lifetime();
         Ok(Told(EntryOut {
@@ -54,7 +73,7 @@ impl Passthrough {
             attr_valid: lifetime.as_secs(),
             entry_valid_nsec: lifetime.subsec_nanos(),
             attr_valid_nsec: lifetime.subsec_nanos(),
-            attr: self.attributes(&status, owner),
+            attr: self.attributes(status, owner),
         }))
     }
 

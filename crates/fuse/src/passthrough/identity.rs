@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
 use rustix::io::Errno;
 
+use crate::wire::Name;
+
 /// A file of the host, as long as it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -22,6 +24,21 @@ pub fn status(file: impl AsFd) -> Result<Statx, Errno> {
         AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
         StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID,
     )
+}
+
+/// The same of the entry `name` of `directory`, never of what a link points at.
+pub fn status_of_entry(directory: impl AsFd, name: Name<'_>) -> Result<Statx, Errno> {
+    rustix::fs::statx(
+        directory,
+        name.as_c_str(),
+        AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
+        StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID,
+    )
+}
+
+/// When the file was made, in seconds and nanoseconds; zero where its file system does not know.
+pub fn born(status: &Statx) -> (i64, u32) {
+    (status.stx_btime.tv_sec, status.stx_btime.tv_nsec)
 }
 
 impl Key {
@@ -67,10 +84,9 @@ impl Witness {
     /// The witness of `file`; `None` where its file system tells files apart by nothing but a number that another file
     /// may get later.
     pub fn of(file: BorrowedFd<'_>) -> Option<Witness> {
-        let born = status(file).ok()?.stx_btime;
         let witness = Witness {
             handle: Handle::of(file).ok(),
-            born: (born.tv_sec, born.tv_nsec),
+            born: born(&status(file).ok()?),
         };
         (witness.handle.is_some() || witness.born != (0, 0)).then_some(witness)
     }

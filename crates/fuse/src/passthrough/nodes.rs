@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
-use super::identity::{Key, Witness, kind};
+use super::identity::{Key, Witness, born, kind};
 use super::places::{Descriptor, Places};
 use crate::wire::{Name, ROOT};
 
@@ -28,6 +28,10 @@ pub struct Node {
     pub key: Key,
     /// Its type, which a file never changes.
     pub kind: FileType,
+    /// When it was made, in seconds and nanoseconds.
+    born: (i64, u32),
+    /// Whether the client knew what it looked up last in this directory.
+    pub(super) familiar: AtomicBool,
     /// How often the client was told of it; changes only under the lock of its key.
     told: AtomicU64,
     /// How to get at it.
@@ -93,14 +97,20 @@ impl Nodes {
             .ok_or(Errno::STALE)
     }
 
-    /// The node of `file`, of which the client will have been told once more: as `seen`, if it has a name.
-    pub fn tell(&self, file: OwnedFd, status: &Statx, seen: Option<(u64, Name<'_>)>) -> Arc<Node> {
-        let node = self.tell_of(file, status);
+    /// The node of `file`, of which the client will have been told once more, as `seen`, if it has a name; and whether the
+    /// client knew it.
+    pub fn tell(
+        &self,
+        file: OwnedFd,
+        status: &Statx,
+        seen: Option<(u64, Name<'_>)>,
+    ) -> (Arc<Node>, bool) {
+        let (node, known) = self.tell_of(file, status);
         if let Some((directory, name)) = seen {
             self.see(&node, directory, name);
         }
         self.places.hold(&node);
-        node
+        (node, known)
     }
 
     /// A node has a new name, by which it is found again if it has to be.
@@ -110,13 +120,29 @@ impl Nodes {
         }
     }
 
+    /// The node of the file that had this status a moment ago, of which the client will have been told once more; `None`
+    /// unless it is known and a descriptor has kept its key from going to another file.
+    pub fn tell_held(&self, status: &Statx, directory: u64, name: Name<'_>) -> Option<Arc<Node>> {
+        let key = Key::of(status);
+        let keys = lock(self.keys(&key));
+        let node = Arc::clone(keys.get(&key)?);
+        // The descriptor may be younger than the status: then the time of birth tells.
+        if !node.is_held() || node.born != born(status) || node.born == (0, 0) {
+            return None;
+        }
+        node.told.fetch_add(1, Ordering::Relaxed);
+        drop(keys);
+        self.see(&node, directory, name);
+        Some(node)
+    }
+
     /// The node of the file with this status, if the client knows it.
     pub fn known(&self, status: &Statx) -> Option<Arc<Node>> {
         let key = Key::of(status);
         lock(self.keys(&key)).get(&key).cloned()
     }
 
-    fn tell_of(&self, file: OwnedFd, status: &Statx) -> Arc<Node> {
+    fn tell_of(&self, file: OwnedFd, status: &Statx) -> (Arc<Node>, bool) {
         let key = Key::of(status);
         self.places.note_mount(&file, status);
         let file = Arc::new(self.places.count(file));
@@ -125,14 +151,14 @@ impl Nodes {
             && node.is(&file)
         {
             node.told.fetch_add(1, Ordering::Relaxed);
-            return node;
+            return (node, true);
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let node = Arc::new(Node::new(id, file, status));
         // A node that had this key and is another file stays reachable by its number only.
         keys.insert(key, Arc::clone(&node));
         self.insert(Arc::clone(&node));
-        node
+        (node, false)
     }
 
     /// Takes back `times` tellings of a node. Too many are as good as all.
@@ -208,6 +234,8 @@ impl Node {
             id,
             key: Key::of(status),
             kind: kind(status),
+            born: born(status),
+            familiar: AtomicBool::new(false),
             told: AtomicU64::new(1),
             place: RwLock::new(Place::Held(file)),
             used: AtomicBool::new(false),
@@ -232,6 +260,11 @@ impl Node {
     /// Whether the client takes a file of `length` bytes for a longer or shorter one. Asked again, it does not.
     pub fn misjudged(&self, length: u64) -> bool {
         self.believed.swap(length, Ordering::Relaxed) != length
+    }
+
+    fn is_held(&self) -> bool {
+        let place = self.place.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*place, Place::Held(_))
     }
 
     /// Whether this node, which has the key of `file`, is that file: a number on disk may have gone to another file while

@@ -99,16 +99,19 @@ impl Passthrough {
                 .keep_bits(arguments.open_flags & OPEN_KILL_SUIDGID == 0)?;
         }
         let file = Self::open_again(&node, &place, flags)?;
+        let mut status = None;
         if flags.contains(OFlags::TRUNC) {
             node.believed(0);
-        } else if self.config.cache == Cache::Auto
-            && node.misjudged(identity::status(&file)?.stx_size)
-        {
-            // The client would read as far as it takes the file to be long. Upon this error it looks the name up anew,
-            // learns the length, and opens the file once more.
-            return Err(Errno::STALE);
+        } else if self.config.cache == Cache::Auto {
+            let found = identity::status(&file)?;
+            if node.misjudged(found.stx_size) {
+                // The client would read as far as it takes the file to be long. Upon this error it looks the name up
+                // anew, learns the length, and opens the file once more.
+                return Err(Errno::STALE);
+            }
+            status = Some(found);
         }
-        self.opened(File::new(node, file), arguments.flags)
+        self.opened(File::new(node, file), arguments.flags, status.as_ref())
     }
 
     /// Opens the data of `node`. Only regular files have any: opening what the client calls a device or a pipe would do
@@ -130,11 +133,17 @@ impl Passthrough {
         }
     }
 
-    pub(super) fn opened(&self, file: File, flags: u32) -> Result<Opened, Errno> {
+    /// A handle for `file`, which had this `status` just now, if anybody has looked.
+    pub(super) fn opened(
+        &self,
+        file: File,
+        flags: u32,
+        status: Option<&Statx>,
+    ) -> Result<Opened, Errno> {
         let open_flags = match self.config.cache {
             Cache::Never | Cache::Metadata => OpenOut::DIRECT_IO | OpenOut::PARALLEL_DIRECT_WRITES,
             Cache::Always => OpenOut::KEEP_CACHE,
-            Cache::Auto if self.unchanged(&file) => OpenOut::KEEP_CACHE,
+            Cache::Auto if Self::unchanged(&file, status) => OpenOut::KEEP_CACHE,
             Cache::Auto => 0,
         };
         // Closing tells the server nothing if the file was only read, or if the host's own close cannot fail.
@@ -158,8 +167,9 @@ impl Passthrough {
     }
 
     /// Whether the file is as it was when the client last opened or closed it, so that the client's pages are right.
-    fn unchanged(&self, file: &File) -> bool {
-        let Ok(status) = identity::status(&file.file) else {
+    fn unchanged(file: &File, status: Option<&Statx>) -> bool {
+        let Ok(status) = status.map_or_else(|| identity::status(&file.file), |known| Ok(*known))
+        else {
             return false;
         };
         let now = Version::of(&status);

@@ -79,7 +79,7 @@ impl<'m> Service<'m> {
     fn serve(&mut self) -> Result<(), ServeError> {
         while !self.waiter.is_over() {
             if !self.round()? {
-                self.waiter.wait().map_err(ServeError::Wait)?;
+                self.waiter.wait(None).map_err(ServeError::Wait)?;
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use vm_memory::{FileOffset, MmapRegion};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::aside::Aside;
-use super::worker::Service;
+use super::worker::{Next, Service};
 use crate::memory::Windows;
 use crate::testing::{Buffer, Choices, Driver, FakeGuest, RAM_SIZE};
 
@@ -50,13 +50,13 @@ pub fn requests(data: &[u8]) {
     for _ in 0..MAX_REQUESTS {
         let Some(operation) = bytes.next() else { break };
         host.offer(operation, &mut bytes);
-        while service.round().expect("a sound ring") {}
+        while service.round().expect("a sound ring") == Next::Serve {}
         host.take_answers();
         assert_eq!(host.offered - host.answered, aside.under_way().len());
         host.check();
     }
     server.client_gone();
-    while service.round().expect("a sound ring") {}
+    while service.round().expect("a sound ring") == Next::Serve {}
     host.take_answers();
     assert_eq!(host.offered, host.answered);
     assert_eq!(server.directory().known(), (1, 0, 0));

@@ -17,12 +17,18 @@ use crate::queue::Chain;
 /// The longest message in bytes beside data: an extended attribute of 64 KiB, and two pages for the rest.
 const HEAD_LIMIT: usize = (64 << 10) + (8 << 10);
 
+/// The operations that have no reply. RELEASE has one, and although its result means nothing to Linux, who closes a file
+/// was seen to wait for it.
+const UNANSWERED: [u32; 2] = [Opcode::Forget as u32, Opcode::BatchForget as u32];
+
 const OUT_HEADER: usize = size_of::<OutHeader>();
 
 /// A request in guest memory, of which the part that matters has been copied out.
 pub struct Message<'m> {
     /// The number that the reply repeats.
     pub unique: u64,
+    /// Whether somebody waits for the reply.
+    pub awaited: bool,
     /// Everything but a WRITE's data.
     pub head: &'m [u8],
     /// A WRITE's data.
@@ -72,6 +78,7 @@ impl<'m> Message<'m> {
             .map_err(|_| refuse(Errno::FAULT))?;
         Ok(Self {
             unique: header.unique,
+            awaited: !UNANSWERED.contains(&header.opcode),
             data: GuestData {
                 memory,
                 spans,

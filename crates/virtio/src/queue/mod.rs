@@ -242,6 +242,11 @@ impl Ring {
             .map_err(unreachable(self.index))
     }
 
+    /// How many chains were given back of which the driver was not told.
+    pub fn untold(&self) -> u16 {
+        self.queue.next_used().wrapping_sub(self.told)
+    }
+
     /// Interrupts the driver if it wants to know of the chains given back since the last call (section 2.7.7).
     pub fn notify(&mut self) -> Result<(), RingError> {
         let used = self.queue.next_used();
