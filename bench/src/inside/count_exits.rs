@@ -8,9 +8,11 @@ use std::env;
 use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::ptr;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -22,10 +24,8 @@ const COUNTED: [(&str, &str); 2] = [
     ("kvm_exit", "exit_reason"),
     ("kvm_userspace_exit", "reason"),
 ];
-/// What gives each run the same free memory. An emulated processor has translated the code of the machines before; a new
-/// machine whose memory is theirs overwrites that page by page, which takes a second or two.
-const FRESH_MEMORY: [(&str, &str); 2] =
-    [("sys/vm/drop_caches", "3"), ("sys/vm/compact_memory", "1")];
+/// What is left free when the rest is overwritten, for all that the lab does meanwhile.
+const LEFT_FREE: usize = 256 << 20;
 /// Where this program mounts procfs, since a container's own is read-only there.
 const PROC: &str = "/tmp/proc";
 /// A program that says more than this without the message will not say it.
@@ -67,13 +67,29 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Gives each run the same free memory: as much as there is, and overwritten. An emulated processor keeps its translation of
+/// code that has run until that memory is written to, and then throws it away piece by piece, which takes a new machine in
+/// the memory of an earlier one a second or two.
 fn free_memory() -> anyhow::Result<()> {
     if fs::create_dir(PROC).is_ok() {
         mount("proc", PROC, "proc", MountFlags::empty(), None).context("cannot mount procfs")?;
     }
-    for (path, value) in FRESH_MEMORY {
-        let path = format!("{PROC}/{path}");
-        fs::write(&path, value).with_context(|| format!("cannot write {path}"))?;
+    let drop_caches = format!("{PROC}/sys/vm/drop_caches");
+    fs::write(&drop_caches, "3").with_context(|| format!("cannot write {drop_caches}"))?;
+    let told = fs::read_to_string(format!("{PROC}/meminfo"))?;
+    let free = told
+        .lines()
+        .find_map(|line| line.strip_prefix("MemFree:")?.strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<usize>().ok())
+        .context("/proc/meminfo does not say what is free")?;
+    let size = (free << 10).saturating_sub(LEFT_FREE);
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+    // SAFETY: a new mapping at an address of the kernel's choice, which has zeroed its pages by now, is unmapped unused.
+    unsafe {
+        let memory = mmap_anonymous(ptr::null_mut(), size, access, flags)
+            .context("cannot take the free memory")?;
+        munmap(memory, size)?;
     }
     Ok(())
 }
