@@ -1,9 +1,11 @@
 //! What does the file server cost many workers with many small files, by number of its threads, beside the host itself?
 //!
-//! The directory is mounted natively, so this is the server and the messages alone: no virtual machine.
+//! The directory is mounted natively, from `/dev/fuse` or with a local stream between it and the server as there is between a
+//! guest and its host, so this is the server and the messages alone: no virtual machine.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
@@ -11,10 +13,12 @@ use std::time::Instant;
 use anyhow::Context;
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::{Series, in_turn};
-use cenote_fuse::device::Session;
+use cenote_fuse::device::{Session, attach};
 use cenote_fuse::passthrough::{Config, Passthrough};
 use cenote_fuse::server::Server;
+use cenote_fuse::stream::{Relay, Service};
 use clap::Parser;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 /// Measures small files through the file server, mounted on the host
 #[derive(Debug, Parser)]
@@ -36,11 +40,103 @@ struct Shares {
 }
 
 const SIZE: usize = 4096;
-/// The server's threads on each side; none is the host itself.
-const READERS: [Option<usize>; 5] = [None, Some(1), Some(4), Some(16), Some(64)];
-/// What the busiest server may cost, as times what the host itself takes.
+/// The sides.
+const SIDES: [Way; 8] = [
+    Way::Host,
+    Way::Device { threads: 1 },
+    Way::Device { threads: 64 },
+    Way::streams(1, 1),
+    Way::streams(1, 4),
+    Way::streams(1, 16),
+    Way::streams(1, 64),
+    Way::streams(4, 16),
+];
+/// The side that is judged: 64 threads on one stream.
+const JUDGED: usize = 6;
+/// What it may cost, as times what the host itself takes.
 const WRITE_AIM: f64 = 1.05;
 const READ_AIM: f64 = 2.5;
+
+/// How the workers get at the files.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Without the server.
+    Host,
+    /// The server's threads read `/dev/fuse`.
+    Device { threads: usize },
+    /// So many streams, and so many threads for each.
+    Streams { streams: usize, threads: usize },
+}
+
+impl Way {
+    const fn streams(streams: usize, threads: usize) -> Way {
+        Way::Streams { streams, threads }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Way::Host => "host".to_owned(),
+            Way::Device { threads } => format!("/dev/fuse, {threads}"),
+            Way::Streams {
+                streams: 1,
+                threads,
+            } => format!("stream, {threads}"),
+            Way::Streams { streams, threads } => format!("{streams} streams, {threads} each"),
+        }
+    }
+}
+
+/// What keeps a directory mounted.
+enum Mounted {
+    Device {
+        _session: Session,
+    },
+    Streams {
+        point: PathBuf,
+        relay: Option<Relay>,
+        _service: Service,
+    },
+}
+
+impl Mounted {
+    fn new(shared: &Path, point: &Path, way: Way) -> anyhow::Result<Option<Mounted>> {
+        let directory = Passthrough::new(shared, Config::default())?;
+        let server = Arc::new(Server::new(directory));
+        let (count, threads) = match way {
+            Way::Host => return Ok(None),
+            Way::Device { threads } => {
+                let session = Session::mount(server, point, threads)?;
+                return Ok(Some(Mounted::Device { _session: session }));
+            }
+            Way::Streams { streams, threads } => (streams, threads),
+        };
+        let mut service = Service::new(server, threads);
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let (ours, theirs) = UnixStream::pair()?;
+            service.add(ours.into())?;
+            streams.push(theirs.into());
+        }
+        let device = attach(point, MountFlags::empty())?;
+        Ok(Some(Mounted::Streams {
+            point: point.to_owned(),
+            relay: Some(Relay::start(device, streams)?),
+            _service: service,
+        }))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Mounted::Streams { point, relay, .. } = self {
+            // While it is served; the relay ends with it.
+            if rustix::mount::unmount(&*point, UnmountFlags::empty()).is_err() {
+                eprintln!("{}: cannot unmount", point.display());
+            }
+            drop(relay.take());
+        }
+    }
+}
 
 /// Seconds of one run.
 struct Run {
@@ -76,11 +172,11 @@ fn measure(bench: &Shares, folder: &Path, report: &mut Report) -> anyhow::Result
     let (shared, point) = (scratch.path().join("shared"), scratch.path().join("mount"));
     fs::create_dir(&shared)?;
     fs::create_dir(&point)?;
-    let mut runs: Vec<_> = READERS
+    let mut runs: Vec<_> = SIDES
         .iter()
-        .map(|readers| {
+        .map(|way| {
             let (shared, point) = (&shared, &point);
-            move || run(bench, shared, point, *readers)
+            move || run(bench, shared, point, *way)
         })
         .collect();
     let mut sides: Vec<&mut dyn FnMut() -> anyhow::Result<Run>> = Vec::new();
@@ -101,12 +197,11 @@ fn measure(bench: &Shares, folder: &Path, report: &mut Report) -> anyhow::Result
             .iter()
             .map(|runs| Series::new(runs.iter().map(|run| pick(run) * 1000.0).collect()))
             .collect();
-        for (readers, times) in READERS.iter().zip(&series) {
-            let who = readers.map_or("host".to_owned(), |readers| format!("{readers} threads"));
-            let name = format!("{}: {what}, {who}", folder.display());
+        for (number, (way, times)) in SIDES.iter().zip(&series).enumerate() {
+            let name = format!("{}: {what}, {}", folder.display(), way.name());
             report.figure(&name, "ms", times);
             let ratio = times.ratio(&series[0]);
-            if *readers == READERS[READERS.len() - 1] {
+            if number == JUDGED {
                 let median = report.figure(&format!("{name} / host"), "", &ratio);
                 if let Some(aim) = aim {
                     report.aim(&format!("{name} / host"), Side::AtMost, aim, median);
@@ -117,17 +212,10 @@ fn measure(bench: &Shares, folder: &Path, report: &mut Report) -> anyhow::Result
     Ok(())
 }
 
-fn run(bench: &Shares, shared: &Path, point: &Path, readers: Option<usize>) -> anyhow::Result<Run> {
-    let mount = || -> anyhow::Result<Option<Session>> {
-        let Some(readers) = readers else {
-            return Ok(None);
-        };
-        let directory = Passthrough::new(shared, Config::default())?;
-        let server = Arc::new(Server::new(directory));
-        Ok(Some(Session::mount(server, point, readers)?))
-    };
-    let place = if readers.is_some() { point } else { shared };
+fn run(bench: &Shares, shared: &Path, point: &Path, way: Way) -> anyhow::Result<Run> {
+    let mount = || Mounted::new(shared, point, way);
     let session = mount()?;
+    let place = if session.is_some() { point } else { shared };
     let write = timed(bench, |number| {
         let mut file = File::create(place.join(number.to_string()))?;
         file.write_all(&[number as u8; SIZE])?;
