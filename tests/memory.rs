@@ -1,11 +1,13 @@
-//! Image data is not copied into the guest: reading a file maps the host's pages.
+//! Image data is not copied into the guest: reading a file maps the host's pages, which all guests share.
 
+use std::fs;
 use std::io::Write;
 
-use crate::fixture::Host;
+use crate::fixture::{Host, leftovers};
 
 const WARM_UP: usize = 16 << 20;
 const LARGE: usize = 200 << 20;
+const SHARED: usize = 60 << 20;
 
 /// Reads a file after another one and tells by how many KiB the guest's caches grew.
 const SCRIPT: &str = r#"
@@ -16,7 +18,7 @@ const SCRIPT: &str = r#"
 fn reading_the_image_costs_the_guest_no_memory() {
     let host = Host::empty();
     host.cenote(&["import", "-", "large"])
-        .input(archive())
+        .input(archive(LARGE))
         .run()
         .succeeds();
     let growth = |flags: &[&str]| -> i64 {
@@ -46,17 +48,97 @@ fn reading_the_image_costs_the_guest_no_memory() {
     );
 }
 
+#[test]
+fn two_sandboxes_of_one_image_have_its_pages_once() {
+    let host = Host::empty();
+    host.cenote(&["import", "-", "large"])
+        .input(archive(SHARED))
+        .run()
+        .succeeds();
+    let start = |name: &str| {
+        host.run(&[
+            "run",
+            "-d",
+            "-q",
+            "--network",
+            "none",
+            "--read-only",
+            "--name",
+            name,
+            "large",
+            "sleep",
+            "100000",
+        ])
+        .succeeds();
+        host.run(&["exec", name, "sh", "-c", "cat /large >/dev/null"])
+            .succeeds();
+    };
+    start("one");
+    let [alone] = layers(&host)[..] else {
+        panic!("one machine is to map the layer: {:?}", layers(&host));
+    };
+    start("two");
+    let both = layers(&host);
+    let [one, two] = both[..] else {
+        panic!("two machines are to map the layer: {both:?}");
+    };
+    println!("the layer in memory, of {SHARED} bytes read: alone {alone:?}, then {both:?}");
+    // Each has all of it, and of each page one half is counted to either.
+    for layer in [alone, one, two] {
+        assert!(layer.resident >= SHARED as u64, "{layer:?}");
+    }
+    assert!(alone.proportional * 100 >= alone.resident * 99, "{alone:?}");
+    let sum = one.proportional + two.proportional;
+    let largest = one.resident.max(two.resident);
+    assert!(sum * 100 <= largest * 101, "{both:?}");
+}
+
+/// What of a layer's file a process has mapped, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Layer {
+    /// Every page (RSS).
+    resident: u64,
+    /// Each page divided by the number of those who map it (PSS).
+    proportional: u64,
+}
+
+/// The layers that the host's machines map, one for each: in the monitor or in its QEMU.
+fn layers(host: &Host) -> Vec<Layer> {
+    let processes = leftovers::processes(host.scratch());
+    let ids = processes
+        .iter()
+        .filter_map(|line| line.split_whitespace().next());
+    ids.filter_map(|id| fs::read_to_string(format!("/proc/{id}/smaps")).ok())
+        .filter_map(|smaps| layer(&smaps))
+        .collect()
+}
+
+/// The mapping of a layer in `smaps` (proc_pid_smaps(5)).
+fn layer(smaps: &str) -> Option<Layer> {
+    let mut lines = smaps
+        .lines()
+        .skip_while(|line| !(line.contains("/images/layers/") && line.ends_with(".erofs")));
+    let mut next = |name: &str| -> Option<u64> {
+        let line = lines.find(|line| line.starts_with(name))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    };
+    Some(Layer {
+        resident: next("Rss:")?,
+        proportional: next("Pss:")?,
+    })
+}
+
 /// A root file system of busybox and two files that cannot be compressed or left out as holes.
-fn archive() -> Vec<u8> {
+fn archive(large: usize) -> Vec<u8> {
     let busybox =
         std::fs::read("/bin/busybox").expect("no busybox: run `make test`, which installs it");
     let mut tar = Vec::new();
     add(&mut tar, "bin/busybox", 0o755, &busybox);
-    for name in ["sh", "awk", "cat"] {
+    for name in ["sh", "awk", "cat", "sleep"] {
         link(&mut tar, &format!("bin/{name}"), "busybox");
     }
     add(&mut tar, "warm", 0o644, &noise(WARM_UP));
-    add(&mut tar, "large", 0o644, &noise(LARGE));
+    add(&mut tar, "large", 0o644, &noise(large));
     tar.extend([0; 1024]);
     tar
 }
