@@ -26,7 +26,7 @@ impl Passthrough {
         let status = identity::status(&file)?;
         let owner = self.config.ids.client_owner(&file, &status);
         node.believed(status.stx_size);
-        let lifetime = self.config.lifetime();
+        let lifetime = self.attribute_lifetime(node, &status);
         Ok(AttrOut {
             attr_valid: lifetime.as_secs(),
             attr_valid_nsec: lifetime.subsec_nanos(),
@@ -47,7 +47,7 @@ impl Passthrough {
         )?;
         let owner = self.config.ids.client_owner(&*place, &found);
         node.believed(found.stx_size);
-        let lifetime = self.config.lifetime();
+        let lifetime = self.attribute_lifetime(&node, &found);
         Ok(StatxOut {
             attr_valid: lifetime.as_secs(),
             attr_valid_nsec: lifetime.subsec_nanos(),

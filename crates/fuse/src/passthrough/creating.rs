@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::entries::Told;
 use super::fd_path::FdPath;
+use super::lifetimes::Parent;
 use super::opening::{File, Opened, flags_of};
 use super::places::Descriptor;
 use super::{Caller, Passthrough, find, identity};
@@ -19,11 +20,11 @@ impl Passthrough {
         arguments: &CreateIn,
         name: Name<'_>,
     ) -> Result<(Told, Opened), Errno> {
-        let (parent, directory) = self.place(caller.header.node)?;
+        let parent = self.parent(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         let asked = flags_of(arguments.flags, self.config.writeback);
         let created = rustix::fs::openat(
-            &*directory,
+            &*parent.file,
             name.as_c_str(),
             asked.difference(OFlags::TRUNC)
                 | OFlags::CREATE
@@ -35,13 +36,12 @@ impl Passthrough {
         let exclusive = arguments.flags & OFlags::EXCL.bits() != 0;
         match created {
             Ok(file) => {
-                self.keep(caller, &directory, &file)?;
-                let seen = Some((caller.header.node, name));
-                self.created(file, arguments.flags, seen)
+                self.keep(caller, &parent.file, &file)?;
+                self.created(file, arguments.flags, Some((&parent, name)))
             }
             // Somebody else made it after the client had looked: it may be anything, so it is opened with care.
             Err(Errno::EXIST) if !exclusive => {
-                let told = self.entry(&parent, &directory, name)?;
+                let told = self.entry(&parent, name)?;
                 let open = OpenIn {
                     flags: arguments.flags,
                     open_flags: arguments.open_flags,
@@ -83,7 +83,7 @@ impl Passthrough {
         &self,
         file: OwnedFd,
         flags: u32,
-        seen: Option<(u64, Name<'_>)>,
+        seen: Option<(&Parent, Name<'_>)>,
     ) -> Result<(Told, Opened), Errno> {
         let place = rustix::fs::open(
             FdPath::new(&file).as_c_str(),
@@ -91,8 +91,9 @@ impl Passthrough {
             Mode::empty(),
         )?;
         let status = identity::status(&place)?;
-        let node = self.nodes.tell(place, &status, seen).0;
-        let told = self.entry_out(&node, &status)?;
+        let seen_as = seen.map(|(parent, name)| (parent.node.id, name));
+        let node = self.nodes.tell(place, &status, seen_as).0;
+        let told = self.entry_out(&node, status, seen.map(|(parent, _)| parent))?;
         match self.opened(File::new(node, file), flags, Some(&status)) {
             Ok(opened) => Ok((told, opened)),
             Err(error) => {
@@ -108,11 +109,11 @@ impl Passthrough {
         arguments: &MknodIn,
         name: Name<'_>,
     ) -> Result<Told, Errno> {
-        let (parent, directory) = self.place(caller.header.node)?;
+        let parent = self.parent(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         let device = u64::from(arguments.rdev);
         rustix::fs::mknodat(
-            &*directory,
+            &*parent.file,
             name.as_c_str(),
             FileType::from_raw_mode(arguments.mode),
             permissions(arguments.mode),
@@ -121,8 +122,8 @@ impl Passthrough {
                 ((device & 0xff) | ((device >> 12) & 0xf_ff00)) as u32,
             ),
         )?;
-        self.keep_entry(caller, &directory, name)?;
-        self.entry(&parent, &directory, name)
+        self.keep_entry(caller, &parent.file, name)?;
+        self.entry(&parent, name)
     }
 
     pub(crate) fn mkdir(
@@ -131,11 +132,11 @@ impl Passthrough {
         arguments: &MkdirIn,
         name: Name<'_>,
     ) -> Result<Told, Errno> {
-        let (parent, directory) = self.place(caller.header.node)?;
+        let parent = self.parent(caller.header.node)?;
         self.act(caller, arguments.umask)?;
-        rustix::fs::mkdirat(&*directory, name.as_c_str(), permissions(arguments.mode))?;
-        self.keep_entry(caller, &directory, name)?;
-        self.entry(&parent, &directory, name)
+        rustix::fs::mkdirat(&*parent.file, name.as_c_str(), permissions(arguments.mode))?;
+        self.keep_entry(caller, &parent.file, name)?;
+        self.entry(&parent, name)
     }
 
     pub(crate) fn symlink(
@@ -144,10 +145,10 @@ impl Passthrough {
         name: Name<'_>,
         target: Target<'_>,
     ) -> Result<Told, Errno> {
-        let (parent, directory) = self.place(caller.header.node)?;
+        let parent = self.parent(caller.header.node)?;
         self.act(caller, 0)?;
-        rustix::fs::symlinkat(target.as_c_str(), &*directory, name.as_c_str())?;
-        self.entry(&parent, &directory, name)
+        rustix::fs::symlinkat(target.as_c_str(), &*parent.file, name.as_c_str())?;
+        self.entry(&parent, name)
     }
 
     pub(crate) fn link(
@@ -157,9 +158,9 @@ impl Passthrough {
         name: Name<'_>,
     ) -> Result<Told, Errno> {
         let file = self.place(arguments.oldnode)?.1;
-        let (parent, directory) = self.place(parent)?;
-        link_here(&file, &directory, name)?;
-        self.entry(&parent, &directory, name)
+        let parent = self.parent(parent)?;
+        link_here(&file, &parent.file, name)?;
+        self.entry(&parent, name)
     }
 
     pub(crate) fn readlink(&self, node: u64) -> Result<Vec<u8>, Errno> {

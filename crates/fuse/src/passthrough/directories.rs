@@ -45,15 +45,18 @@ struct Entry {
 
 impl Passthrough {
     pub(crate) fn opendir(&self, node: u64) -> Result<Opened, Errno> {
-        let place = self.place(node)?.1;
+        let parent = self.parent(node)?;
         let file = rustix::fs::openat(
-            &*place,
+            &*parent.file,
             c".",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
         let open_flags = match self.config.cache {
             Cache::Never => 0,
+            Cache::Auto if self.lists_as_before(&parent, &file) => {
+                OpenOut::CACHE_DIR | OpenOut::KEEP_CACHE
+            }
             Cache::Metadata | Cache::Auto => OpenOut::CACHE_DIR,
             Cache::Always => OpenOut::CACHE_DIR | OpenOut::KEEP_CACHE,
         };
@@ -108,7 +111,7 @@ impl Passthrough {
         told: &mut Vec<EntryOut>,
     ) -> Result<(), Errno> {
         let directory = self.directories.get(arguments.fh)?;
-        let (parent, place) = self.place(node)?;
+        let parent = self.parent(node)?;
         directory.read(arguments.offset, |entry| {
             let len = size_of::<EntryOut>() + size_of::<Dirent>() + entry.name.count_bytes();
             if reply.len() + padded(len) > limit {
@@ -118,7 +121,7 @@ impl Passthrough {
             // listed without attributes.
             let looked_up = Name::new(&entry.name)
                 .ok()
-                .and_then(|name| self.entry(&parent, &place, name).ok());
+                .and_then(|name| self.entry(&parent, name).ok());
             match looked_up {
                 Some(Told(entry_out)) => {
                     told.push(entry_out);

@@ -66,7 +66,7 @@ pub fn kind(status: &Statx) -> FileType {
 const HANDLE_LIMIT: usize = 128;
 
 /// A file's name within its file system, which no later file gets (`struct file_handle`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Handle {
     kind: i32,
     bytes: Box<[u8]>,
@@ -100,6 +100,14 @@ struct RawHandle {
 }
 
 impl Handle {
+    /// One that the kernel has told.
+    pub fn new(kind: i32, bytes: &[u8]) -> Handle {
+        Handle {
+            kind,
+            bytes: bytes.into(),
+        }
+    }
+
     /// The handle of `file`; EOPNOTSUPP where the file system has none.
     pub fn of(file: BorrowedFd<'_>) -> Result<Handle, Errno> {
         let mut raw = RawHandle {
@@ -151,7 +159,8 @@ impl Handle {
     }
 }
 
-fn check(result: i64) -> Result<i64, Errno> {
+/// What a raw system call returned.
+pub(super) fn check(result: i64) -> Result<i64, Errno> {
     if result < 0 {
         let error = std::io::Error::last_os_error();
         Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))

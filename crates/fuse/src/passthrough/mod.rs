@@ -8,6 +8,7 @@
 
 mod attributes;
 mod by_name;
+mod changes;
 mod config;
 mod copying;
 mod creating;
@@ -19,6 +20,7 @@ mod fd_path;
 mod identity;
 mod ids;
 mod kept;
+mod lifetimes;
 mod locks;
 mod mapping;
 mod nodes;
@@ -39,6 +41,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use thiserror::Error;
 
+pub use changes::{Change, Changes, Listener, News};
 pub use config::{Cache, Config, Locks, Readdirplus};
 pub use ids::{IdMap, Ids, Owner, Range};
 pub use mapping::MapWindow;
@@ -50,6 +53,7 @@ pub(crate) use entries::Told;
 pub(crate) use opening::Opened;
 pub(crate) use xattrs::VALUE_LIMIT;
 
+use changes::Share;
 use directories::Directory;
 use locks::HostLocks;
 use nodes::{Node, Nodes};
@@ -76,8 +80,10 @@ pub struct Passthrough {
     nodes: Nodes,
     files: OpenFiles<File>,
     directories: OpenFiles<Directory>,
-    /// The mount of the directory, if closing a file there never reports an error.
-    silent_mount: Option<u64>,
+    /// The mount of the directory, if its file system is the host's own; see [`opening::is_local`].
+    local_mount: Option<u64>,
+    /// Where changes by others are told.
+    share: Option<Arc<Share>>,
     locks: Option<HostLocks>,
     window: Option<Box<dyn MapWindow>>,
 }
@@ -109,7 +115,8 @@ impl Passthrough {
         // this process.
         let descriptors = descriptors::allowed() / config.together.max(1);
         Ok(Passthrough {
-            silent_mount: opening::is_silent(&root).then_some(status.stx_mnt_id),
+            local_mount: opening::is_local(&root).then_some(status.stx_mnt_id),
+            share: None,
             nodes: Nodes::new(root, &status, config.descriptors.min(descriptors / 2)),
             config,
             files: OpenFiles::new(descriptors / 8),

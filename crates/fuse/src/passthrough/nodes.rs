@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
+use super::changes::Mark;
 use super::identity::{Key, Witness, born, kind};
+use super::lifetimes::Home;
 use super::places::{Descriptor, Places};
 use crate::wire::{Name, ROOT};
 
@@ -48,6 +50,10 @@ pub struct Node {
     believed: AtomicU64,
     /// How often it is open. A removed file that is open has no name.
     pub(super) opened: AtomicUsize,
+    /// Of a directory, by which changes in it are noticed, once that was tried.
+    pub(super) mark: OnceLock<Option<Arc<Mark>>>,
+    /// The directory where it was seen last, if changes are noticed there.
+    pub(super) home: Mutex<Option<Home>>,
 }
 
 /// How to get at a file.
@@ -244,6 +250,8 @@ impl Node {
             seen: Mutex::default(),
             believed: AtomicU64::new(status.stx_size),
             opened: AtomicUsize::new(0),
+            mark: OnceLock::new(),
+            home: Mutex::default(),
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Version {
 const COARSE: Duration = Duration::from_millis(20);
 
 impl Version {
-    fn of(status: &Statx) -> Version {
+    pub(super) fn of(status: &Statx) -> Version {
         Version {
             changed: (status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec),
             modified: (status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec),
@@ -47,7 +47,7 @@ impl Version {
     }
 
     /// Whether any later change will show.
-    fn settled(&self) -> bool {
+    pub(super) fn settled(&self) -> bool {
         let (seconds, nanoseconds) = self.changed;
         u64::try_from(seconds)
             .ok()
@@ -148,7 +148,7 @@ impl Passthrough {
         };
         // Closing tells the server nothing if the file was only read, or if the host's own close cannot fail.
         let reads = flags & OFlags::RWMODE.bits() == OFlags::RDONLY.bits();
-        let silent = reads || self.closes_silently(&file.node);
+        let silent = reads || self.is_local(&file.node);
         let no_flush = if silent && self.locks.is_none() {
             OpenOut::NOFLUSH
         } else {
@@ -161,9 +161,9 @@ impl Passthrough {
         }))
     }
 
-    /// Whether closing a file of the host never reports an error, because its file system writes nothing then.
-    fn closes_silently(&self, node: &Node) -> bool {
-        self.silent_mount == Some(node.key.mount)
+    /// Whether a file is on a file system of the host's own; see [`is_local`].
+    pub(super) fn is_local(&self, node: &Node) -> bool {
+        self.local_mount == Some(node.key.mount)
     }
 
     /// Whether the file is as it was when the client last opened or closed it, so that the client's pages are right.
@@ -226,13 +226,13 @@ impl Passthrough {
     }
 }
 
-/// File systems that do nothing when a file is closed: tmpfs, ext4 (and its elders), XFS, Btrfs, F2FS
-/// (`linux/magic.h`).
-const SILENT: [u32; 5] = [0x0102_1994, 0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
+/// tmpfs, ext4 (and its elders), XFS, Btrfs, F2FS (`linux/magic.h`).
+const LOCAL: [u32; 5] = [0x0102_1994, 0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
 
-/// Whether the file system of `directory` does nothing when a file is closed.
-pub(super) fn is_silent(directory: &OwnedFd) -> bool {
-    rustix::fs::fstatfs(directory).is_ok_and(|found| SILENT.contains(&(found.f_type as u32)))
+/// Whether the file system of `directory` is one of those that only this kernel changes, and that write nothing when a file
+/// is closed, so that closing never reports an error.
+pub(super) fn is_local(directory: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
 }
 
 fn synchronise(file: &OwnedFd, arguments: &FsyncIn) -> Result<(), Errno> {

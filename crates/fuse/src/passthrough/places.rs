@@ -72,6 +72,11 @@ impl Places {
         places
     }
 
+    /// How many descriptors stay open at most, where closing them is possible.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether files are found again by handle.
     pub fn by_handle(&self) -> bool {
         self.by_handle

@@ -25,14 +25,18 @@ impl Passthrough {
         old: Name<'_>,
         new: Name<'_>,
     ) -> Result<(), Errno> {
-        let from = self.place(parent)?.1;
-        let to = self.place(arguments.newdir)?.1;
+        let from = self.parent(parent)?;
+        let to = self.parent(arguments.newdir)?;
         let flags = RenameFlags::from_bits(arguments.flags).ok_or(Errno::INVAL)?;
-        rustix::fs::renameat_with(&*from, old.as_c_str(), &*to, new.as_c_str(), flags)?;
+        let (old_name, new_name) = (old.as_c_str(), new.as_c_str());
+        rustix::fs::renameat_with(&*from.file, old_name, &*to.file, new_name, flags)?;
+        if !to.is_watched() {
+            from.left();
+        }
         if !self.nodes.places.by_handle() {
-            self.moved(arguments.newdir, &to, new);
+            self.moved(arguments.newdir, &to.file, new);
             if flags.contains(RenameFlags::EXCHANGE) {
-                self.moved(parent, &from, old);
+                self.moved(parent, &from.file, old);
             }
         }
         Ok(())

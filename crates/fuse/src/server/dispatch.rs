@@ -40,13 +40,7 @@ impl Server {
                 .map(|()| Answer::Silent),
             Operation::Unserved(_) => Err(Errno::NOSYS),
 
-            Operation::Lookup(name) => match directory.lookup(node, *name) {
-                Err(Errno::NOENT) => match directory.absent() {
-                    Some(absent) => Ok(Answer::fixed(&absent)),
-                    None => Err(Errno::NOENT),
-                },
-                looked_up => looked_up.map(Answer::Entry),
-            },
+            Operation::Lookup(name) => directory.lookup(node, *name).map(Answer::Entry),
             Operation::Forget(arguments) => {
                 directory.forget(node, arguments.nlookup);
                 Ok(Answer::Silent)

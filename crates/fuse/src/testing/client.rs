@@ -163,9 +163,13 @@ impl FakeClient {
 
     /// GETATTR
     pub fn getattr(&mut self, node: u64) -> Result<Attr, Errno> {
+        self.attributes(node).map(|out| out.attr)
+    }
+
+    /// GETATTR, with how long the attributes may be believed
+    pub fn attributes(&mut self, node: u64) -> Result<AttrOut, Errno> {
         let arguments = GetattrIn::new_zeroed();
-        let out: AttrOut = self.get(Opcode::Getattr, node, &[arguments.as_bytes()])?;
-        Ok(out.attr)
+        self.get(Opcode::Getattr, node, &[arguments.as_bytes()])
     }
 
     /// SETATTR
