@@ -305,3 +305,43 @@ fn how_soon_a_change_on_the_host_is_seen() {
     assert!(auto > 60 << 10, "cache=auto kept {auto} KiB only");
     assert_eq!(inside("/never/busybox echo mapped"), "mapped");
 }
+#[test]
+fn what_changes_on_the_host_is_seen_by_the_next_look() {
+    let host = Host::new();
+    let project = Project::new(&host);
+    for name in ["edited", "removed", "replaced", "renamed"] {
+        project.write(name, "one\n");
+    }
+    fs::create_dir_all(project.path("folder/inner")).unwrap();
+    project.write("folder/inner/file", "one\n");
+    project.start("dev", &["-v", ".:/src"]);
+    let look = "cd /src; stat -c %s edited removed replaced renamed folder/inner/file; \
+                ls . folder new moved";
+    let before = project.exec("dev", look);
+    assert!(
+        before.contains("ls: new: No such file or directory"),
+        "{before}"
+    );
+
+    project.write("edited", "longer than before\n");
+    project.write("new", "two\n");
+    project.write("other", "also longer\n");
+    fs::remove_file(project.path("removed")).unwrap();
+    fs::rename(project.path("other"), project.path("replaced")).unwrap();
+    fs::rename(project.path("renamed"), project.path("renamed2")).unwrap();
+    fs::rename(project.path("folder/inner"), project.path("moved")).unwrap();
+    project.write("moved/file", "at another place\n");
+    project.write("told", "");
+    // Changes are told in the order in which they happen; what is not told would be seen after a minute.
+    let told = "timeout 40 sh -c 'until [ -e /src/told ]; do :; done' || echo late";
+    let look =
+        "cd /src; cat edited new replaced moved/file; ls -d . * removed renamed folder/inner";
+    assert_eq!(
+        project.exec("dev", &format!("{told}; {look}")),
+        "longer than before\ntwo\nalso longer\nat another place\n\
+         ls: removed: No such file or directory\n\
+         ls: renamed: No such file or directory\n\
+         ls: folder/inner: No such file or directory\n\
+         .\nedited\nfolder\nmoved\nnew\nrenamed2\nreplaced\ntold"
+    );
+}

@@ -14,6 +14,7 @@ use cenote_protocol::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::changes::Shares;
 use crate::connection::Connection;
 use crate::container::build::{self, Surroundings};
 use crate::container::mounts::Places;
@@ -134,7 +135,11 @@ fn carry_out(
         machine::make_control_group(),
     );
     let machine = MachineView::over_image(paths.clone(), &Path::new(BASE).join("machine"));
-    let server = Arc::new(Server { container, machine });
+    let server = Arc::new(Server {
+        container,
+        machine,
+        shares: Default::default(),
+    });
 
     let (tell, progress) = sync_channel(1);
     let (host_knows, known) = sync_channel(1);
@@ -147,7 +152,7 @@ fn carry_out(
                 let _ = tell.send(Progress::Owner(owner));
                 let _ = known.recv();
             };
-            let result = build_container(&plan, &paths, tell_owner);
+            let result = build_container(&plan, &paths, &server.shares, tell_owner);
             let stands = result.is_ok();
             let _ = tell.send(Progress::Built(result));
             if stands {
@@ -186,6 +191,7 @@ fn carry_out(
 fn build_container(
     plan: &BootPlan,
     paths: &RootPaths,
+    shares: &Shares,
     tell_owner: impl Fn(Owner),
 ) -> Result<u64, StepError> {
     image::mount_root(&plan.container, paths)?;
@@ -205,7 +211,7 @@ fn build_container(
         outer: plan.container.nested.is_some().then(|| paths.outer.clone()),
         owner,
     };
-    build::enter(
+    let mounted = build::enter(
         &plan.container,
         Places {
             root: &paths.merged,
@@ -214,6 +220,7 @@ fn build_container(
         &Path::new(BASE).join("names"),
         &around,
     )?;
+    shares.get_or_init(|| mounted);
     Ok(root_at)
 }
 

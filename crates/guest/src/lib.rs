@@ -17,6 +17,7 @@
 //! resolved inside it, and every failure is either told to the host or one line on the console.
 
 pub mod agent;
+pub mod changes;
 pub mod child;
 pub mod connection;
 pub mod container;
@@ -30,6 +31,7 @@ pub mod modules;
 pub mod names;
 pub mod network;
 pub mod place;
+pub mod refresh;
 pub mod server;
 pub mod session;
 pub mod step;

@@ -1,4 +1,4 @@
-//! Serves the host's process connections, each in a thread of its own.
+//! Serves the host's connections, each in a thread of its own: a process, or changes in shares.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use cenote_protocol::frame::Message;
 use cenote_protocol::{
-    ExecRequest, FrameError, FrameReader, HandshakeError, ProcessSpec, Refusal, Refused, Side,
-    Started, Target, handshake, write_message,
+    Changed, ExecRequest, FrameError, FrameReader, HandshakeError, Kind, ProcessSpec, Refusal,
+    Refused, Side, Started, Target, handshake, write_message,
 };
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use crate::changes::{self, Shares};
 use crate::connection::Connection;
 use crate::container::{Container, MainRequest};
 use crate::launch::{self, Launch, refused};
@@ -27,13 +28,15 @@ const STACK: usize = 256 << 10;
 /// How long to wait before the next try when descriptors or memory have run out.
 const SHORTAGE: Duration = Duration::from_millis(200);
 
-/// What process connections are about.
+/// What connections are about.
 #[derive(Debug)]
 pub struct Server {
     /// The container.
     pub container: Container,
     /// The machine, as processes outside the container see it.
     pub machine: MachineView,
+    /// The container's shares, once they are mounted.
+    pub shares: Shares,
 }
 
 /// Why a connection ended without a process.
@@ -83,7 +86,12 @@ impl Server {
     fn try_serve(&self, mut connection: Connection) -> Result<(), ServeError> {
         handshake(&mut connection, Side::Guest)?;
         let mut reader = FrameReader::new(connection);
-        let request: ExecRequest = reader.next_message()?;
+        let first = reader.next_frame()?.ok_or(FrameError::Truncated)?;
+        if first.kind == Kind::Changed {
+            let changed: Changed = first.message()?;
+            return Ok(changes::attend(reader, changed, &self.shares)?);
+        }
+        let request: ExecRequest = first.message()?;
         let entered = match request.target {
             Target::Main => {
                 return match self

@@ -86,6 +86,7 @@ fn try_container(plan: ContainerPlan, prepare: fn(&Path)) -> Result<Arc<Server>,
     let server = Arc::new(Server {
         container,
         machine: MachineView::Here,
+        shares: Default::default(),
     });
     let (tell, built) = sync_channel(1);
     let serving = server.clone();
@@ -138,6 +139,7 @@ fn build_here(plan: &ContainerPlan, prepare: fn(&Path)) -> Result<(), StepError>
             owner: None,
         },
     )
+    .map(drop)
 }
 
 fn container(plan: ContainerPlan) -> Arc<Server> {

@@ -62,10 +62,14 @@ pub enum Kind {
     Signal = 0x26,
     /// Agent to host: [`crate::Exited`], the last frame of a process connection.
     Exited = 0x27,
+    /// Host to agent: [`crate::Changed`].
+    Changed = 0x30,
+    /// Agent to host: [`crate::Refreshed`].
+    Refreshed = 0x31,
 }
 
 impl Kind {
-    const ALL: [Kind; 19] = [
+    const ALL: [Kind; 21] = [
         Kind::Hello,
         Kind::BootPlan,
         Kind::Ready,
@@ -85,6 +89,8 @@ impl Kind {
         Kind::Resize,
         Kind::Signal,
         Kind::Exited,
+        Kind::Changed,
+        Kind::Refreshed,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    BootPlan, Capabilities, ContainerPlan, DnsPlan, ErofsPlan, ExecRequest, Exited, HostEntry,
-    MountPlan, MountSource, NestedPlan, NetworkPlan, ProcessSpec, ShareTransport, Started, Sysctl,
-    Target, WindowSize, Writable,
+    BootPlan, Capabilities, Changed, ChangedDirectory, ContainerPlan, DnsPlan, ErofsPlan,
+    ExecRequest, Exited, HostEntry, MountPlan, MountSource, NestedPlan, NetworkPlan, ProcessSpec,
+    ShareTransport, Started, Sysctl, Target, WindowSize, Writable,
 };
 
 fn process(args: Vec<String>) -> ProcessSpec {
@@ -120,6 +120,21 @@ fn the_plan_survives_the_wire() {
     let mut reader = FrameReader::new(Cursor::new(bytes));
     assert_eq!(reader.next_message::<BootPlan>().unwrap(), plan());
     assert!(reader.next_frame().unwrap().is_none());
+}
+
+#[test]
+fn changes_survive_the_wire() {
+    let directory = ChangedDirectory {
+        mount: 2,
+        path: b"some/where".to_vec(),
+        inode: u64::MAX,
+        itself: true,
+        names: vec![b"of any bytes \xff".to_vec()],
+    };
+    for changed in [Changed::Entries(vec![directory]), Changed::Anything] {
+        let mut reader = FrameReader::new(Cursor::new(encode(&changed).unwrap()));
+        assert_eq!(reader.next_message::<Changed>().unwrap(), changed);
+    }
 }
 
 #[test]
@@ -272,6 +287,7 @@ proptest! {
             prop_assert!(frame.payload.len() <= frame.kind.limit());
             let _ = frame.message::<BootPlan>();
             let _ = frame.message::<ExecRequest>();
+            let _ = frame.message::<Changed>();
         }
     }
 
@@ -279,5 +295,6 @@ proptest! {
     fn any_payload_gives_a_message_or_an_error(payload in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = Frame { kind: Kind::BootPlan, payload: &payload }.message::<BootPlan>();
         let _ = Frame { kind: Kind::ExecRequest, payload: &payload }.message::<ExecRequest>();
+        let _ = Frame { kind: Kind::Changed, payload: &payload }.message::<Changed>();
     }
 }

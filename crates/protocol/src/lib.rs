@@ -3,13 +3,15 @@
 //! Two kinds of connection exist, both over vsock. The *control* connection is opened by the agent to
 //! [`CONTROL_PORT`] of the host, once: [`Hello`], [`BootPlan`], [`Owner`] and [`OwnerTaken`] if the plan asks for them, [`Ready`]
 //! or [`Failed`], and at the end [`Shutdown`] and [`Stopped`]. A *process* connection is opened by the host to the agent's [`EXEC_PORT`], one for
-//! each process: [`ExecRequest`], [`Started`] or [`Refused`], then the process's streams until [`Exited`].
+//! each process: [`ExecRequest`], [`Started`] or [`Refused`], then the process's streams until [`Exited`]. A *change*
+//! connection is one to the same port that begins with [`Changed`]; each is answered by [`Refreshed`].
 //!
 //! Every connection begins with a fixed [`preamble`] in both directions, so that an old agent that meets a new host
 //! is a clear error and not a decoding accident. After it only frames travel: see [`frame`]. Nothing here knows how
 //! a connection is made or what a message leads to. The page `docs/guest-protocol.md` describes the same for readers.
 
 pub mod boot;
+pub mod changes;
 pub mod exec;
 pub mod frame;
 pub mod mount;
@@ -20,6 +22,7 @@ pub use boot::{
     BootPlan, BootTimes, ContainerPlan, DnsPlan, ErofsPlan, Failed, Hello, HostEntry, NestedPlan,
     NetworkPlan, Owner, OwnerTaken, Ready, Shutdown, Stopped, Sysctl, Writable,
 };
+pub use changes::{Changed, ChangedDirectory, Refreshed};
 pub use exec::{
     Capabilities, ExecRequest, Exited, ProcessSpec, Refusal, Refused, Rlimit, Signal, Started,
     StdinTaken, Target, WindowSize,
@@ -30,7 +33,7 @@ pub use preamble::{HandshakeError, Side, handshake};
 pub use window::StdinWindow;
 
 /// The version of everything in this crate. It grows with every change of a message, a port or a rule.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Where a container that runs containers of its own finds what the level above lends to it.
 pub const OUTER: &str = "/.cenote";

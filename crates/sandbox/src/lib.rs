@@ -7,6 +7,7 @@
 //! Knows nothing of the command line or of registries.
 
 pub mod boot;
+mod changes;
 mod console;
 mod control;
 pub mod detach;

@@ -5,9 +5,11 @@ use std::io;
 use std::iter;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cenote_backend::machine::Network as Card;
 use cenote_backend::{Backend, Disk, Machine, Pmem};
+use cenote_fuse::passthrough::Changes;
 use cenote_image::{Image, Lease};
 use cenote_kernel::Group;
 use cenote_net::{GuestSettings, NetworkSpec};
@@ -96,6 +98,8 @@ pub(crate) struct Assembly {
     pub servers: Servers,
     /// Volumes that the guest fills; nobody else may until it is ready.
     pub filling: Vec<File>,
+    /// What others change in shares, if that can be noticed.
+    pub changes: Option<Arc<Changes>>,
     pub held: Held,
 }
 
@@ -182,6 +186,7 @@ pub(crate) fn assemble(
         plan,
         servers,
         filling: shares.filling,
+        changes: shares.changes,
         held: Held {
             _leases: leases,
             _tools: loan,

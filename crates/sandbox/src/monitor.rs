@@ -22,6 +22,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit};
 
 use crate::boot::{self, Door};
+use crate::changes;
 use crate::console::{self, Console};
 use crate::control::{self, Router};
 use crate::host::{self, Host};
@@ -229,6 +230,9 @@ fn supervise(
     let agent = watch.boot(&door, assembly.plan, &assembly.servers, timing)?;
     drop(assembly.filling);
     let session = Session::start(&sandbox.vsock(), &main_process(sandbox))?;
+    if let Some(changes) = assembly.changes {
+        changes::tell(changes, sandbox.vsock());
+    }
     let began = now();
     let halt = watch.halt(sandbox, began);
     watch.router.running(session.input(), halt);

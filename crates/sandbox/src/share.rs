@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cenote_backend::Share;
-use cenote_fuse::passthrough::{self, Config, Ids, Passthrough, ShareError};
+use cenote_fuse::passthrough::{self, Changes, Config, Ids, Passthrough, ShareError};
 use cenote_fuse::server::Server;
 use cenote_fuse::stream::STREAMS_LIMIT;
 use cenote_protocol::{MountPlan, MountSource, Owner, SHARE_PORT, ShareTransport};
@@ -71,6 +71,8 @@ pub(crate) struct Shares {
     /// A port for each share on vsock.
     pub ports: Vec<SharePort>,
     servers: Vec<Arc<Server>>,
+    /// What others change in them, if that can be noticed.
+    pub changes: Option<Arc<Changes>>,
 }
 
 /// Those to tell who the container's main process is.
@@ -92,6 +94,11 @@ impl Shares {
     /// Serves what `sandbox` mounts.
     pub fn serve(sandbox: &Sandbox) -> Result<Shares, Error> {
         let mut shares = Shares::default();
+        if sandbox.spec().shares() > 0 {
+            shares.changes = Changes::new()
+                .inspect_err(|error| tracing::debug!(%error, "changes in shares go unnoticed"))
+                .ok();
+        }
         for mount in &sandbox.spec().mounts {
             let plan = shares.add(sandbox, mount)?;
             shares.mounts.push(plan);
@@ -141,7 +148,12 @@ impl Shares {
             ),
             None => None,
         };
-        let server = Arc::new(Server::new(Passthrough::new(&place.directory, config)?));
+        let mut directory = Passthrough::new(&place.directory, config)?;
+        if let Some(changes) = &self.changes {
+            let number = u32::try_from(self.mounts.len()).unwrap_or(u32::MAX);
+            directory = directory.with_changes(Arc::clone(changes), number);
+        }
+        let server = Arc::new(Server::new(directory));
         self.servers.push(Arc::clone(&server));
         let source = MountSource::Share {
             transport: self.carry(sandbox, server)?,

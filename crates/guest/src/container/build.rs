@@ -39,6 +39,7 @@ pub struct Surroundings {
 
 /// Moves the calling thread into new namespaces whose root is the file system mounted at `places.root`. The files by
 /// which the container knows names are kept in `names`. A PID namespace is not part of it: the first process makes its own.
+/// Gives the shares, each on a mount of its own, one for each of the plan's mounts.
 ///
 /// # Errors
 /// What the kernel refuses.
@@ -47,7 +48,7 @@ pub fn enter(
     places: Places<'_>,
     names: &Path,
     around: &Surroundings,
-) -> Result<(), StepError> {
+) -> Result<Vec<Option<OwnedFd>>, StepError> {
     let files = name_files(plan, names, around)?;
     let apart =
         UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
@@ -81,7 +82,7 @@ pub fn enter(
     make_directory("/dev")?;
     mount_dev(plan.shm_bytes, plan.nested.is_some())?;
     for (mount, share) in plan.mounts.iter().zip(&shares) {
-        mounts::mount_at_target(mount, share.as_ref())?;
+        mounts::mount_at_target(mount, share.as_ref().map(|share| &share.taken))?;
     }
     for (file, path) in files {
         // What the user mounts there is meant to be there.
@@ -97,7 +98,8 @@ pub fn enter(
         mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"")
             .step("protect the root from", "writing")?;
     }
-    Ok(())
+    let whole = shares.into_iter().map(|share| Some(share?.whole));
+    Ok(whole.collect())
 }
 
 /// Writes the files of names; each with its path in the container.

@@ -29,6 +29,15 @@ pub struct Places<'a> {
     pub aside: &'a Path,
 }
 
+/// A share that was taken up.
+#[derive(Debug)]
+pub struct Taken {
+    /// What of it goes to the target.
+    pub taken: OwnedFd,
+    /// The whole of it, on a mount that nobody else has.
+    pub whole: OwnedFd,
+}
+
 /// Takes up the shares of `plans`, one for each plan; a file system in memory needs none.
 ///
 /// # Errors
@@ -37,7 +46,7 @@ pub fn take_up(
     plans: &[MountPlan],
     places: Places<'_>,
     owner: Option<Owner>,
-) -> Result<Vec<Option<OwnedFd>>, StepError> {
+) -> Result<Vec<Option<Taken>>, StepError> {
     plans
         .iter()
         .map(|plan| match &plan.source {
@@ -50,7 +59,12 @@ pub fn take_up(
                 fs::create_dir_all(places.aside)
                     .step("make the directory", places.aside.display())?;
                 mount_share(transport, &plan.options, places.aside, &plan.target)?;
-                let taken = take(plan, file.as_deref(), *fill, places, owner);
+                let taken = take(plan, file.as_deref(), *fill, places, owner).and_then(|taken| {
+                    Ok(Taken {
+                        taken,
+                        whole: detached(places.aside)?,
+                    })
+                });
                 // What was taken of it stays mounted.
                 unmount(places.aside, UnmountFlags::DETACH)
                     .step("unmount", places.aside.display())?;

@@ -52,6 +52,7 @@ pub fn server() -> (Arc<Server>, mpsc::Receiver<Box<MainRequest>>) {
         Arc::new(Server {
             container,
             machine: MachineView::Here,
+            shares: Default::default(),
         }),
         requests,
     )
