@@ -26,6 +26,21 @@ const MICROVM_FIRMWARE: &str = "/usr/share/seabios/bios-microvm.bin";
 const BEGIN: &str =
     "export PATH=/bin:/bench:/.cenote/bin CENOTE_DATA=/bench/data CENOTE_RUNTIME=/tmp/run\n";
 
+/// What a lab is made of.
+#[derive(Debug)]
+pub struct LabSpec<'a> {
+    /// Its CPUs. Times need one, so that nothing depends on what else the host does meanwhile.
+    pub cpus: u32,
+    /// Its memory, as `cenote run --memory` takes it.
+    pub memory: &'a str,
+    /// An image that its machines can run, beside the lab's own.
+    pub image: &'a str,
+    /// Programs that were built beside this one, on the lab's path.
+    pub programs: &'a [&'a str],
+    /// Files that are copied to /bench.
+    pub files: &'a [&'a Path],
+}
+
 /// A running lab.
 #[derive(Debug)]
 pub struct Lab<'a> {
@@ -37,18 +52,18 @@ pub struct Lab<'a> {
 }
 
 impl<'a> Lab<'a> {
-    /// Opens a lab with `image`, QEMU and the program `programs`, which were built beside this one.
+    /// Opens the lab.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn open(host: &'a Host, image: &str, programs: &[&str]) -> anyhow::Result<Self> {
+    pub fn open(host: &'a Host, spec: &LabSpec<'_>) -> anyhow::Result<Self> {
         let [distro, built] = [false, true].map(|built| newest_kernel(host, built));
         // The built kernel has no histograms of tracepoints, so the lab itself runs the distribution's.
         let distro =
             distro?.context("the lab needs a distribution's kernel: `cenote kernel install`")?;
         let built = built?;
         let root = host.scratch().join("lab");
-        let qemu = fill(host, &root, programs, built.as_deref())?;
+        let qemu = fill(host, &root, spec, built.as_deref())?;
         let tar = host.scratch().join("lab.tar");
         run(Command::new("tar")
             .arg("-C")
@@ -60,11 +75,11 @@ impl<'a> Lab<'a> {
         let flags = [
             "--nested",
             "--nested-image",
-            image,
+            spec.image,
             "--cpus",
-            "2",
+            &spec.cpus.to_string(),
             "--memory",
-            "3g",
+            spec.memory,
             "--kernel",
             &distro,
         ];
@@ -110,7 +125,7 @@ impl<'a> Lab<'a> {
 fn fill(
     host: &Host,
     root: &Path,
-    programs: &[&str],
+    spec: &LabSpec<'_>,
     kernel: Option<&str>,
 ) -> anyhow::Result<String> {
     let bench = root.join("bench");
@@ -123,10 +138,13 @@ fn fill(
             symlink("busybox", root.join("bin").join(applet))?;
         }
     }
-    for program in programs {
+    for program in spec.programs {
         let from = std::env::current_exe()?.with_file_name(program);
         fs::copy(&from, bench.join(program))
             .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    for file in spec.files {
+        copy(file, &bench)?;
     }
     if let Some(kernel) = kernel {
         let from = host.data().join("kernels").join(kernel);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use cenote_bench::host::Host;
-use cenote_bench::lab::Lab;
+use cenote_bench::lab::{Lab, LabSpec};
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::{Series, in_turn};
 use clap::Parser;
@@ -60,12 +60,21 @@ fn main() -> anyhow::Result<()> {
         "How long and how many exits is it to the agent's first message on KVM, beside QEMU?",
     );
     let host = Host::with_busybox()?;
-    let lab = Lab::open(&host, "busybox", &["count_exits"])?;
+    let lab = Lab::open(
+        &host,
+        &LabSpec {
+            cpus: 1,
+            memory: "2g",
+            image: "busybox",
+            programs: &["count_exits"],
+            files: &[],
+        },
+    )?;
     report.condition("kernel and tools", host.versions()?);
     report.condition("kernel of the machines", lab.kernel());
     report.condition(
         "machines",
-        "1 virtual CPU, 512 MiB, inside the lab (2 emulated CPUs with SVM unless the host has KVM)",
+        "1 virtual CPU, 512 MiB, inside the lab (1 emulated CPU with SVM unless the host has KVM), in memory that nothing ran in",
     );
 
     let kernel = lab.kernel().to_owned();

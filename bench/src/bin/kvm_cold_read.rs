@@ -7,7 +7,7 @@
 use anyhow::Context;
 use cenote_bench::files;
 use cenote_bench::host::Host;
-use cenote_bench::lab::Lab;
+use cenote_bench::lab::{Lab, LabSpec};
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::{Series, in_turn};
 use clap::Parser;
@@ -48,7 +48,16 @@ fn main() -> anyhow::Result<()> {
     );
     let host = Host::new()?;
     files::import(&host, SIZE)?;
-    let lab = Lab::open(&host, files::IMAGE, &[])?;
+    let lab = Lab::open(
+        &host,
+        &LabSpec {
+            cpus: 2,
+            memory: "3g",
+            image: files::IMAGE,
+            programs: &[],
+            files: &[],
+        },
+    )?;
     report.condition("kernel and tools", host.versions()?);
     report.condition("kernel of the machines", lab.kernel());
     lab.run(PREPARE)?;

@@ -3,7 +3,8 @@
 //!
 //!   count_exits MESSAGE COMMAND [ARGUMENT]...
 
-use std::collections::BTreeMap;
+mod exits;
+
 use std::env;
 use std::fs;
 use std::io::{self, PipeReader, Read};
@@ -17,13 +18,10 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// Where tracefs shows the events of KVM.
-const EVENTS: &str = "/sys/kernel/tracing/events/kvm";
-/// The events and what each of their exits is counted by.
-const COUNTED: [(&str, &str); 2] = [
-    ("kvm_exit", "exit_reason"),
-    ("kvm_userspace_exit", "reason"),
-];
+use exits::Counters;
+
+/// So much free memory is overwritten: twice a machine's, and what its program takes.
+const OVERWRITTEN: usize = 1 << 30;
 /// What is left free when the rest is overwritten, for all that the lab does meanwhile.
 const LEFT_FREE: usize = 256 << 20;
 /// Where this program mounts procfs, since a container's own is read-only there.
@@ -44,21 +42,15 @@ fn main() -> anyhow::Result<()> {
         .stderr(writer);
 
     free_memory()?;
-    for (event, key) in COUNTED {
-        set(event, &format!("hist:keys={key}"))?;
-    }
+    let counters = Counters::start()?;
     let begun = Instant::now();
     let mut child = command.spawn()?;
     drop(command);
     let said = until(&mut output, &message);
     let seconds = begun.elapsed().as_secs_f64();
-    let counts = stopped(&child).and_then(|()| counts());
-    let ended = end(&mut child, &mut output);
-    for (event, key) in COUNTED {
-        set(event, &format!("!hist:keys={key}"))?;
-    }
+    let counts = stopped(&child).and_then(|()| counters.read());
+    end(&mut child, &mut output)?;
     said?;
-    ended?;
     let [exits, user] = counts?;
     println!(
         "{}",
@@ -67,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives each run the same free memory: as much as there is, and overwritten. An emulated processor keeps its translation of
+/// Gives each run the same free memory: overwritten. An emulated processor keeps its translation of
 /// code that has run until that memory is written to, and then throws it away piece by piece, which takes a new machine in
 /// the memory of an earlier one a second or two.
 fn free_memory() -> anyhow::Result<()> {
@@ -82,7 +74,7 @@ fn free_memory() -> anyhow::Result<()> {
         .find_map(|line| line.strip_prefix("MemFree:")?.strip_suffix("kB"))
         .and_then(|number| number.trim().parse::<usize>().ok())
         .context("/proc/meminfo does not say what is free")?;
-    let size = (free << 10).saturating_sub(LEFT_FREE);
+    let size = (free << 10).saturating_sub(LEFT_FREE).min(OVERWRITTEN);
     let access = ProtFlags::READ | ProtFlags::WRITE;
     let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
     // SAFETY: a new mapping at an address of the kernel's choice, which has zeroed its pages by now, is unmapped unused.
@@ -92,11 +84,6 @@ fn free_memory() -> anyhow::Result<()> {
         munmap(memory, size)?;
     }
     Ok(())
-}
-
-fn set(event: &str, trigger: &str) -> anyhow::Result<()> {
-    let path = format!("{EVENTS}/{event}/trigger");
-    fs::write(&path, trigger).with_context(|| format!("cannot write {trigger:?} to {path}"))
 }
 
 /// Reads until `message` has come.
@@ -134,20 +121,4 @@ fn end(child: &mut Child, output: &mut PipeReader) -> anyhow::Result<()> {
     io::copy(output, &mut io::sink())?;
     child.wait()?;
     Ok(())
-}
-
-/// The exits of each reason, for each counted event.
-fn counts() -> anyhow::Result<[BTreeMap<String, u64>; 2]> {
-    let of = |event| -> anyhow::Result<_> {
-        let text = fs::read_to_string(format!("{EVENTS}/{event}/hist"))?;
-        Ok(text.lines().filter_map(bucket).collect())
-    };
-    Ok([of(COUNTED[0].0)?, of(COUNTED[1].0)?])
-}
-
-/// A line `{ exit_reason:  96 } hitcount:  852`.
-fn bucket(line: &str) -> Option<(String, u64)> {
-    let (key, count) = line.split_once("} hitcount:")?;
-    let (_, key) = key.split_once(':')?;
-    Some((key.trim().to_owned(), count.trim().parse().ok()?))
 }
