@@ -55,7 +55,8 @@ impl Holdings {
 #[ignore = "needs KVM, and in CENOTE_TEST_KERNEL the folder of a kernel with its initramfs"]
 fn nothing_of_a_machine_that_has_ended_stays_in_its_process() {
     let kernel = env::var_os("CENOTE_TEST_KERNEL").map(PathBuf::from);
-    let kernel = kernel.expect("CENOTE_TEST_KERNEL is not set: name the folder of a kernel with its initramfs");
+    let kernel = kernel
+        .expect("CENOTE_TEST_KERNEL is not set: name the folder of a kernel with its initramfs");
     let lives = env::var("CENOTE_SOAK_CYCLES").map_or(LIVES, |lives| lives.parse().unwrap());
     let place = tempfile::tempdir().unwrap();
     // The first one leaves what is made once in a process.
