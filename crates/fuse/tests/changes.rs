@@ -173,6 +173,27 @@ fn what_one_client_does_is_told_to_another_of_the_same_process() {
 }
 
 #[test]
+fn what_comes_through_a_share_of_another_mode_is_told() {
+    let mut watched = watched();
+    watched.others("mkdir d");
+    let changes = Changes::new().unwrap();
+    let share = |folder: &str, cache| {
+        let config = Config {
+            cache,
+            ..as_one_user()
+        };
+        let directory = Passthrough::new(&watched.share.inside.join(folder), config).unwrap();
+        FakeClient::with(directory.with_changes(Arc::clone(&changes), 7))
+    };
+    let (mut whole, mut part) = (share("", Cache::Auto), share("d", Cache::Never));
+    watched.listener = changes.listen();
+    let d = whole.lookup(ROOT, "d").unwrap().node;
+    whole.lookup(d, "f").unwrap();
+    part.create(ROOT, "f", libc::O_RDWR).unwrap();
+    assert_eq!(watched.told(), ["d*: f"]);
+}
+
+#[test]
 fn names_and_attributes_live_long_while_somebody_listens() {
     let mut watched = watched();
     watched.others("echo > f; mkdir d");

@@ -60,11 +60,14 @@ impl Passthrough {
     /// by this kernel.
     #[must_use]
     pub fn with_changes(mut self, changes: Arc<Changes>, share: u32) -> Passthrough {
+        let Ok((_, root)) = self.place(ROOT) else {
+            return self;
+        };
+        changes.note(&root);
         // A file that is shared alone has no name by which it could be looked up anew.
         if self.config.cache == Cache::Auto
             && self.config.only.is_none()
             && self.local_mount.is_some()
-            && let Ok((_, root)) = self.place(ROOT)
         {
             self.share = Some(Share::new(changes, share, root, self.nodes.places.limit()));
         }

@@ -135,11 +135,11 @@ impl Listener {
             return self.lose();
         };
         let marks = self.changes.marks_of(&directory);
-        // Of what one client does, only others need to be told; which of several it was, nobody knows.
-        if own && marks.len() == 1 {
-            return;
-        }
         for mark in marks {
+            // Of what one client does, only others need to be told; which of several it was, nobody knows.
+            if own && !mark.overlaps() {
+                continue;
+            }
             if left {
                 mark.moves.fetch_add(1, Ordering::Relaxed);
             }

@@ -70,6 +70,16 @@ impl Share {
         self.changes.listened.load(Ordering::Acquire)
     }
 
+    /// Whether what this process does below the shared directory may be another client's doing.
+    fn overlaps(&self) -> bool {
+        let Ok(root) = whole_path(&self.root) else {
+            return true;
+        };
+        let roots = lock(&self.changes.roots);
+        let nested = |other: &&PathBuf| other.starts_with(&root) || root.starts_with(other);
+        roots.iter().filter(nested).count() > 1
+    }
+
     /// Marks a directory of the share; `None` where changes are not noticed, or not all of them.
     pub fn mark(self: &Arc<Share>, directory: &Arc<Descriptor>) -> Option<Arc<Mark>> {
         if self.marks.fetch_add(1, Ordering::Relaxed) >= self.limit {
@@ -114,6 +124,11 @@ impl Mark {
         self.share.number
     }
 
+    /// Whether what this process does in the directory may be another client's doing.
+    pub fn overlaps(&self) -> bool {
+        self.share.overlaps()
+    }
+
     /// Where the directory is now, below the shared one; `None` if it is there no more.
     pub fn path(&self) -> Result<Option<PathBuf>, Errno> {
         let status = identity::status(&*self.directory)?;
@@ -139,6 +154,12 @@ impl Drop for Mark {
 }
 
 impl Changes {
+    /// Takes note of a shared directory, whether its changes are told or not.
+    pub(in crate::passthrough) fn note(&self, root: &Descriptor) {
+        // Without a path it has no marks either.
+        lock(&self.roots).extend(whole_path(root));
+    }
+
     /// The marks of a directory.
     pub(super) fn marks_of(&self, directory: &Handle) -> Vec<Arc<Mark>> {
         lock(&self.marks)

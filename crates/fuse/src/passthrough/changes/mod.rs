@@ -1,7 +1,7 @@
 //! What others change in shared directories, so that clients can be told of it and believe what they know for long.
 //!
 //! A directory that a client knows entries of has a *mark*. While somebody listens, what happens there becomes a
-//! [`Change`], unless this process did it for the only client that knows the directory: that client knows already.
+//! [`Change`], unless this process did it for the only client that can have done it: that client knows already.
 //! One [`Changes`] serves all shared directories of a process, because users may have few fanotify groups.
 
 mod fanotify;
@@ -9,6 +9,7 @@ mod listener;
 mod mark;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -27,6 +28,8 @@ pub struct Changes {
     group: Group,
     /// Marks by what the kernel calls their directories; one for each share that knows the directory.
     marks: Mutex<HashMap<Handle, Vec<Weak<Mark>>>>,
+    /// Where all directories are that were given to it.
+    roots: Mutex<Vec<PathBuf>>,
     listened: AtomicBool,
     next: AtomicU64,
 }
@@ -41,6 +44,7 @@ impl Changes {
         Ok(Arc::new(Changes {
             group: Group::new()?,
             marks: Mutex::default(),
+            roots: Mutex::default(),
             listened: AtomicBool::new(false),
             next: AtomicU64::new(0),
         }))
