@@ -37,5 +37,6 @@ pub mod session;
 pub mod step;
 pub mod streams;
 pub mod sys;
+pub mod trace;
 pub mod user;
 pub mod vsock;

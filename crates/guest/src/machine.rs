@@ -93,6 +93,11 @@ pub fn boot_time_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Boottime))
 }
 
+/// What `CLOCK_MONOTONIC` says, in nanoseconds: the clock of trace events.
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
 fn nanoseconds(time: Timespec) -> u64 {
     (time.tv_sec as u64)
         .saturating_mul(1_000_000_000)

@@ -19,7 +19,7 @@ use crate::launch::{self, Launch, refused};
 use crate::place::{self, MachineView};
 use crate::session::Session;
 use crate::streams;
-use crate::{log, vsock};
+use crate::{log, trace, vsock};
 
 /// The stack of a thread that serves a connection, in bytes. Its largest frame is a path or two; what it holds for a
 /// process is on the heap.
@@ -90,6 +90,10 @@ impl Server {
         if first.kind == Kind::Changed {
             let changed: Changed = first.message()?;
             return Ok(changes::attend(reader, changed, &self.shares)?);
+        }
+        if first.kind == Kind::TraceRequest {
+            let request = first.message()?;
+            return Ok(trace::serve(request, reader, &self.container)?);
         }
         let request: ExecRequest = first.message()?;
         let entered = match request.target {

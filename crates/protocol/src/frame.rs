@@ -66,10 +66,20 @@ pub enum Kind {
     Changed = 0x30,
     /// Agent to host: [`crate::Refreshed`].
     Refreshed = 0x31,
+    /// Host to agent: [`crate::TraceRequest`].
+    TraceRequest = 0x40,
+    /// Agent to host: [`crate::Tracing`].
+    Tracing = 0x41,
+    /// Agent to host: [`crate::TraceEvents`].
+    TraceEvents = 0x42,
+    /// Host to agent: [`crate::ClockProbe`].
+    ClockProbe = 0x43,
+    /// Agent to host: [`crate::ClockReading`].
+    ClockReading = 0x44,
 }
 
 impl Kind {
-    const ALL: [Kind; 21] = [
+    const ALL: [Kind; 26] = [
         Kind::Hello,
         Kind::BootPlan,
         Kind::Ready,
@@ -91,6 +101,11 @@ impl Kind {
         Kind::Exited,
         Kind::Changed,
         Kind::Refreshed,
+        Kind::TraceRequest,
+        Kind::Tracing,
+        Kind::TraceEvents,
+        Kind::ClockProbe,
+        Kind::ClockReading,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

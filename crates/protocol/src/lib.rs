@@ -1,10 +1,12 @@
 //! The messages between the host and the agent in the guest: versioned, bounded, shared by both sides.
 //!
-//! Two kinds of connection exist, both over vsock. The *control* connection is opened by the agent to
+//! Four kinds of connection exist, all over vsock. The *control* connection is opened by the agent to
 //! [`CONTROL_PORT`] of the host, once: [`Hello`], [`BootPlan`], [`Owner`] and [`OwnerTaken`] if the plan asks for them, [`Ready`]
 //! or [`Failed`], and at the end [`Shutdown`] and [`Stopped`]. A *process* connection is opened by the host to the agent's [`EXEC_PORT`], one for
 //! each process: [`ExecRequest`], [`Started`] or [`Refused`], then the process's streams until [`Exited`]. A *change*
 //! connection is one to the same port that begins with [`Changed`]; each is answered by [`Refreshed`].
+//! A *trace* connection goes to the same port and begins
+//! with [`TraceRequest`]: [`Tracing`] or [`Refused`], then [`TraceEvents`], and a [`ClockReading`] for each [`ClockProbe`].
 //!
 //! Every connection begins with a fixed [`preamble`] in both directions, so that an old agent that meets a new host
 //! is a clear error and not a decoding accident. After it only frames travel: see [`frame`]. Nothing here knows how
@@ -16,6 +18,7 @@ pub mod exec;
 pub mod frame;
 pub mod mount;
 pub mod preamble;
+pub mod trace;
 pub mod window;
 
 pub use boot::{
@@ -30,10 +33,14 @@ pub use exec::{
 pub use frame::{Frame, FrameError, FrameReader, Kind, Message, write_frame, write_message};
 pub use mount::{MountPlan, MountSource, ShareTransport};
 pub use preamble::{HandshakeError, Side, handshake};
+pub use trace::{
+    ClockProbe, ClockReading, TraceEvent, TraceEvents, TraceRequest, TraceStep, TracedMount,
+    Tracing, is_traced,
+};
 pub use window::StdinWindow;
 
 /// The version of everything in this crate. It grows with every change of a message, a port or a rule.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Where a container that runs containers of its own finds what the level above lends to it.
 pub const OUTER: &str = "/.cenote";
