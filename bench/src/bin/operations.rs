@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cenote_bench::report::{Flags, Report};
@@ -15,6 +15,7 @@ use cenote_bench::series::{Series, in_turn};
 use cenote_fuse::device::Session;
 use cenote_fuse::passthrough::{Cache, Config, Passthrough, Readdirplus};
 use cenote_fuse::server::{Observer, Served, Server};
+use cenote_fuse::stats::Stats;
 use cenote_fuse::wire::Opcode;
 use clap::Parser;
 
@@ -197,7 +198,37 @@ fn main() -> anyhow::Result<()> {
             report.figure(&name, "us", &series(|cost| cost.microseconds));
         }
     }
+    let counting = (0..bench.rounds).map(|_| counting()).collect();
+    report.figure(
+        "counting a request for `cenote stats`",
+        "us of the server",
+        &Series::new(counting),
+    );
     report.publish(&bench.flags)
+}
+
+/// Microseconds that it takes to count a request, with the three readings of the clock that it needs.
+fn counting() -> f64 {
+    const REQUESTS: u32 = 100_000;
+    let stats = Stats::default();
+    let begin = Instant::now();
+    for request in 0..REQUESTS {
+        let served = Served {
+            opcode: Some(Opcode::Read),
+            unique: request.into(),
+            node: 1,
+            uid: 0,
+            pid: 0,
+            error: None,
+            bytes: 4096,
+            arrived: Instant::now(),
+            begun: Instant::now(),
+            file_system: Duration::ZERO,
+            done: Instant::now(),
+        };
+        stats.count(&served);
+    }
+    begin.elapsed().as_secs_f64() * 1e6 / f64::from(REQUESTS)
 }
 
 fn measure(
@@ -214,7 +245,7 @@ fn measure(
             return Ok(None);
         };
         let directory = Passthrough::new(&shared, config.clone())?;
-        let server = Server::new(directory).with_observer(Box::new(counter.clone()));
+        let server = Server::new(directory).with_observer(Arc::new(counter.clone()));
         Ok(Some(Session::mount(Arc::new(server), &point, READERS)?))
     };
     let place = if config.is_some() { &point } else { &shared };

@@ -63,7 +63,7 @@ fn main() {
     let directory = Passthrough::new(Path::new(source), config).expect("the directory");
     let mut server = Server::new(directory);
     if trace {
-        server = server.with_observer(Box::new(Trace));
+        server = server.with_observer(Arc::new(Trace));
     }
     let session = Session::mount(Arc::new(server), Path::new(point), readers).expect("the mount");
     session.wait();

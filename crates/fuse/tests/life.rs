@@ -22,7 +22,7 @@ fn every_request_is_told_of_once_and_in_order() {
     let share = Share::new();
     let kept = Kept::default();
     let directory = Passthrough::new(&share.inside, as_one_user()).unwrap();
-    let server = Server::new(directory).with_observer(Box::new(kept.clone()));
+    let server = Server::new(directory).with_observer(Arc::new(kept.clone()));
     let mut client = FakeClient::of(server);
     client.mkdir(ROOT, "d").unwrap();
     client.lookup(ROOT, "none").unwrap_err();

@@ -57,7 +57,7 @@ fn mounted() -> Mounted {
         .with_changes(Arc::clone(&changes), 0);
     let count = Count::default();
     fs::write(share.inside.join("marker"), "").unwrap();
-    let server = Server::new(directory).with_observer(Box::new(count.clone()));
+    let server = Server::new(directory).with_observer(Arc::new(count.clone()));
     let session = Session::mount(Arc::new(server), point.path(), 2)
         .unwrap_or_else(|error| panic!("{error}: run this test as root"));
     let root: OwnedFd = File::open(point.path()).unwrap().into();

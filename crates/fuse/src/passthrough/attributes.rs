@@ -9,6 +9,7 @@ use super::fd_path::FdPath;
 use super::nodes::Node;
 use super::places::Descriptor;
 use super::{Caller, Ids, Passthrough, identity};
+use crate::host_time;
 use crate::wire::{self, AccessIn, AttrOut, GetattrIn, SetattrIn, StatxIn, StatxOut, SxTime};
 
 impl Passthrough {
@@ -39,12 +40,14 @@ impl Passthrough {
         let flags = AtFlags::from_bits_retain(arguments.sx_flags)
             & (AtFlags::STATX_FORCE_SYNC | AtFlags::STATX_DONT_SYNC);
         let (node, place) = self.place(node)?;
-        let found = rustix::fs::statx(
-            &*place,
-            c"",
-            flags | AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
-            StatxFlags::BASIC_STATS | StatxFlags::BTIME,
-        )?;
+        let found = host_time::call(|| {
+            rustix::fs::statx(
+                &*place,
+                c"",
+                flags | AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
+                StatxFlags::BASIC_STATS | StatxFlags::BTIME,
+            )
+        })?;
         let owner = self.config.ids.client_owner(&*place, &found);
         node.believed(found.stx_size);
         let lifetime = self.attribute_lifetime(&node, &found);
@@ -104,12 +107,14 @@ impl Passthrough {
             let mode = Mode::from_raw_mode(arguments.mode & 0o7777);
             // The client has already decided whether the set-group-id bit may stay.
             caller.worker.keep_bits(true)?;
-            rustix::fs::chmodat(
-                rustix::fs::CWD,
-                FdPath::new(&*place).as_c_str(),
-                mode,
-                AtFlags::empty(),
-            )?;
+            host_time::call(|| {
+                rustix::fs::chmodat(
+                    rustix::fs::CWD,
+                    FdPath::new(&*place).as_c_str(),
+                    mode,
+                    AtFlags::empty(),
+                )
+            })?;
         }
         if asks(SetattrIn::SIZE) {
             caller.worker.keep_bits(!asks(SetattrIn::KILL_SUIDGID))?;
@@ -117,15 +122,19 @@ impl Passthrough {
                 .then(|| self.files.get(arguments.fh))
                 .transpose()?;
             match open {
-                Some(open) => rustix::fs::ftruncate(&open.file, arguments.size)?,
+                Some(open) => {
+                    host_time::call(|| rustix::fs::ftruncate(&open.file, arguments.size))?
+                }
                 None => {
                     let file = Self::open_again(&node, &place, OFlags::WRONLY)?;
-                    rustix::fs::ftruncate(file, arguments.size)?;
+                    host_time::call(|| rustix::fs::ftruncate(file, arguments.size))?;
                 }
             }
         }
         if asks(SetattrIn::ATIME | SetattrIn::MTIME) {
-            rustix::fs::utimensat(&*place, c"", &times(arguments), AtFlags::EMPTY_PATH)?;
+            host_time::call(|| {
+                rustix::fs::utimensat(&*place, c"", &times(arguments), AtFlags::EMPTY_PATH)
+            })?;
         }
         self.attr_out(&node, &*place)
     }
@@ -144,25 +153,29 @@ impl Passthrough {
                 group.map(|group| ids.host_group(group)).transpose()?,
             )
         };
-        rustix::fs::chownat(
-            place,
-            c"",
-            uid.map(Uid::from_raw),
-            gid.map(Gid::from_raw),
-            AtFlags::EMPTY_PATH,
-        )
+        host_time::call(|| {
+            rustix::fs::chownat(
+                place,
+                c"",
+                uid.map(Uid::from_raw),
+                gid.map(Gid::from_raw),
+                AtFlags::EMPTY_PATH,
+            )
+        })
     }
 
     /// Asked only by clients that do not check permissions themselves.
     pub(crate) fn access(&self, node: u64, arguments: &AccessIn) -> Result<(), Errno> {
         let place = self.place(node)?.1;
         let access = rustix::fs::Access::from_bits(arguments.mask).ok_or(Errno::INVAL)?;
-        rustix::fs::accessat(
-            rustix::fs::CWD,
-            FdPath::new(place.as_fd()).as_c_str(),
-            access,
-            AtFlags::EACCESS,
-        )
+        host_time::call(|| {
+            rustix::fs::accessat(
+                rustix::fs::CWD,
+                FdPath::new(place.as_fd()).as_c_str(),
+                access,
+                AtFlags::EACCESS,
+            )
+        })
     }
 }
 

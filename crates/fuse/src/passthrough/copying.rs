@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::{Caller, Passthrough};
+use crate::host_time;
 use crate::wire::CopyFileRangeIn;
 
 /// The most that one request copies: the result of the older form has 32 bits, and the thread should not be away for long.
@@ -23,13 +24,15 @@ impl Passthrough {
         caller.worker.keep_bits(caller.header.uid == 0)?;
         let (mut off_in, mut off_out) = (arguments.off_in, arguments.off_out);
         let len = arguments.len.min(COPY_LIMIT) as usize;
-        let copied = rustix::fs::copy_file_range(
-            &from.file,
-            Some(&mut off_in),
-            &to.file,
-            Some(&mut off_out),
-            len,
-        )?;
+        let copied = host_time::call(|| {
+            rustix::fs::copy_file_range(
+                &from.file,
+                Some(&mut off_in),
+                &to.file,
+                Some(&mut off_out),
+                len,
+            )
+        })?;
         to.node.written(off_out);
         Ok(copied as u64)
     }

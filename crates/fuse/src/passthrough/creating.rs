@@ -11,6 +11,7 @@ use super::lifetimes::Parent;
 use super::opening::{File, Opened, flags_of};
 use super::places::Descriptor;
 use super::{Caller, Passthrough, find, identity};
+use crate::host_time;
 use crate::wire::{CreateIn, LinkIn, MkdirIn, MknodIn, Name, OpenIn, Target};
 
 impl Passthrough {
@@ -23,16 +24,18 @@ impl Passthrough {
         let parent = self.parent(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         let asked = flags_of(arguments.flags, self.config.writeback);
-        let created = rustix::fs::openat(
-            &*parent.file,
-            name.as_c_str(),
-            asked.difference(OFlags::TRUNC)
-                | OFlags::CREATE
-                | OFlags::EXCL
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC,
-            permissions(arguments.mode),
-        );
+        let created = host_time::call(|| {
+            rustix::fs::openat(
+                &*parent.file,
+                name.as_c_str(),
+                asked.difference(OFlags::TRUNC)
+                    | OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC,
+                permissions(arguments.mode),
+            )
+        });
         let exclusive = arguments.flags & OFlags::EXCL.bits() != 0;
         match created {
             Ok(file) => {
@@ -66,15 +69,17 @@ impl Passthrough {
         let directory = self.place(caller.header.node)?.1;
         self.act(caller, arguments.umask)?;
         let exclusive = OFlags::from_bits_retain(arguments.flags) & OFlags::EXCL;
-        let file = rustix::fs::openat(
-            &*directory,
-            c".",
-            flags_of(arguments.flags, self.config.writeback)
-                | exclusive
-                | OFlags::TMPFILE
-                | OFlags::CLOEXEC,
-            permissions(arguments.mode),
-        )?;
+        let file = host_time::call(|| {
+            rustix::fs::openat(
+                &*directory,
+                c".",
+                flags_of(arguments.flags, self.config.writeback)
+                    | exclusive
+                    | OFlags::TMPFILE
+                    | OFlags::CLOEXEC,
+                permissions(arguments.mode),
+            )
+        })?;
         self.keep(caller, &directory, &file)?;
         self.created(file, arguments.flags, None)
     }
@@ -85,11 +90,13 @@ impl Passthrough {
         flags: u32,
         seen: Option<(&Parent, Name<'_>)>,
     ) -> Result<(Told, Opened), Errno> {
-        let place = rustix::fs::open(
-            FdPath::new(&file).as_c_str(),
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let place = host_time::call(|| {
+            rustix::fs::open(
+                FdPath::new(&file).as_c_str(),
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })?;
         let status = identity::status(&place)?;
         let seen_as = seen.map(|(parent, name)| (parent.node.id, name));
         let node = self.nodes.tell(place, &status, seen_as).0;
@@ -112,16 +119,18 @@ impl Passthrough {
         let parent = self.parent(caller.header.node)?;
         self.act(caller, arguments.umask)?;
         let device = u64::from(arguments.rdev);
-        rustix::fs::mknodat(
-            &*parent.file,
-            name.as_c_str(),
-            FileType::from_raw_mode(arguments.mode),
-            permissions(arguments.mode),
-            rustix::fs::makedev(
-                ((device >> 8) & 0xfff) as u32,
-                ((device & 0xff) | ((device >> 12) & 0xf_ff00)) as u32,
-            ),
-        )?;
+        host_time::call(|| {
+            rustix::fs::mknodat(
+                &*parent.file,
+                name.as_c_str(),
+                FileType::from_raw_mode(arguments.mode),
+                permissions(arguments.mode),
+                rustix::fs::makedev(
+                    ((device >> 8) & 0xfff) as u32,
+                    ((device & 0xff) | ((device >> 12) & 0xf_ff00)) as u32,
+                ),
+            )
+        })?;
         self.keep_entry(caller, &parent.file, name)?;
         self.entry(&parent, name)
     }
@@ -134,7 +143,9 @@ impl Passthrough {
     ) -> Result<Told, Errno> {
         let parent = self.parent(caller.header.node)?;
         self.act(caller, arguments.umask)?;
-        rustix::fs::mkdirat(&*parent.file, name.as_c_str(), permissions(arguments.mode))?;
+        host_time::call(|| {
+            rustix::fs::mkdirat(&*parent.file, name.as_c_str(), permissions(arguments.mode))
+        })?;
         self.keep_entry(caller, &parent.file, name)?;
         self.entry(&parent, name)
     }
@@ -147,7 +158,9 @@ impl Passthrough {
     ) -> Result<Told, Errno> {
         let parent = self.parent(caller.header.node)?;
         self.act(caller, 0)?;
-        rustix::fs::symlinkat(target.as_c_str(), &*parent.file, name.as_c_str())?;
+        host_time::call(|| {
+            rustix::fs::symlinkat(target.as_c_str(), &*parent.file, name.as_c_str())
+        })?;
         self.entry(&parent, name)
     }
 
@@ -165,7 +178,7 @@ impl Passthrough {
 
     pub(crate) fn readlink(&self, node: u64) -> Result<Vec<u8>, Errno> {
         let link = self.place(node)?.1;
-        let target = rustix::fs::readlinkat(&*link, c"", Vec::new())?;
+        let target = host_time::call(|| rustix::fs::readlinkat(&*link, c"", Vec::new()))?;
         Ok(target.into_bytes())
     }
 
@@ -219,13 +232,15 @@ impl Passthrough {
 }
 
 fn link_here(file: &Descriptor, directory: &Descriptor, name: Name<'_>) -> Result<(), Errno> {
-    rustix::fs::linkat(
-        rustix::fs::CWD,
-        FdPath::new(file.as_fd()).as_c_str(),
-        directory,
-        name.as_c_str(),
-        AtFlags::SYMLINK_FOLLOW,
-    )
+    host_time::call(|| {
+        rustix::fs::linkat(
+            rustix::fs::CWD,
+            FdPath::new(file.as_fd()).as_c_str(),
+            directory,
+            name.as_c_str(),
+            AtFlags::SYMLINK_FOLLOW,
+        )
+    })
 }
 
 fn permissions(mode: u32) -> Mode {

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::opening::File;
 use super::{Caller, Passthrough};
+use crate::host_time;
 use crate::server::Payload;
 use crate::wire::{FallocateIn, LseekIn, WriteIn};
 
@@ -43,7 +44,7 @@ impl Passthrough {
         } else {
             WriteAt::Offset(arguments.offset)
         };
-        let written = payload.write_to(file.file.as_fd(), place)?;
+        let written = host_time::call(|| payload.write_to(file.file.as_fd(), place))?;
         file.node
             .written(arguments.offset.saturating_add(written as u64));
         Ok(written as u32)
@@ -57,7 +58,7 @@ impl Passthrough {
             libc::SEEK_HOLE => rustix::fs::SeekFrom::Hole(arguments.offset),
             _ => return Err(Errno::INVAL),
         };
-        rustix::fs::seek(&file.file, to)
+        host_time::call(|| rustix::fs::seek(&file.file, to))
     }
 
     pub(crate) fn fallocate(
@@ -69,7 +70,9 @@ impl Passthrough {
         let mode = FallocateFlags::from_bits(arguments.mode).ok_or(Errno::OPNOTSUPP)?;
         // The protocol does not say who asks for bits to stay: an ordinary user's action would clear them.
         caller.worker.keep_bits(caller.header.uid == 0)?;
-        rustix::fs::fallocate(&file.file, mode, arguments.offset, arguments.length)?;
+        host_time::call(|| {
+            rustix::fs::fallocate(&file.file, mode, arguments.offset, arguments.length)
+        })?;
         if !mode.contains(FallocateFlags::KEEP_SIZE) {
             let end = arguments.offset.saturating_add(arguments.length);
             file.node.written(end);

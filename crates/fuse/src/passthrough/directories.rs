@@ -12,6 +12,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::entries::Told;
 use super::opening::Opened;
 use super::{Cache, Passthrough};
+use crate::host_time;
 use crate::wire::{Dirent, EntryOut, Name, OpenOut, ROOT, ReadIn, ReleaseIn};
 
 /// Bytes of entries that are taken from the host at once.
@@ -46,12 +47,14 @@ struct Entry {
 impl Passthrough {
     pub(crate) fn opendir(&self, node: u64) -> Result<Opened, Errno> {
         let parent = self.parent(node)?;
-        let file = rustix::fs::openat(
-            &*parent.file,
-            c".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let file = host_time::call(|| {
+            rustix::fs::openat(
+                &*parent.file,
+                c".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })?;
         let open_flags = match self.config.cache {
             Cache::Never => 0,
             Cache::Auto if self.lists_as_before(&parent, &file) => {
@@ -159,7 +162,7 @@ impl Directory {
     fn read(&self, offset: u64, mut take: impl FnMut(&Entry) -> bool) -> Result<(), Errno> {
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         if position.next != offset {
-            rustix::fs::seek(&self.file, SeekFrom::Start(offset))?;
+            host_time::call(|| rustix::fs::seek(&self.file, SeekFrom::Start(offset)))?;
             position.entries.clear();
             position.next = offset;
         }
@@ -181,7 +184,7 @@ impl Directory {
     fn fetch(&self, position: &mut Position) -> Result<bool, Errno> {
         let mut buffer = [MaybeUninit::uninit(); BATCH];
         let mut entries = RawDir::new(&self.file, &mut buffer);
-        while let Some(entry) = entries.next() {
+        while let Some(entry) = host_time::call(|| entries.next()) {
             let entry = entry?;
             if self
                 .only

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
 use rustix::io::Errno;
 
+use crate::host_time;
 use crate::wire::Name;
 
 /// A file of the host, as long as it exists.
@@ -18,22 +19,26 @@ pub struct Key {
 
 /// All that a client may learn of `file` at once.
 pub fn status(file: impl AsFd) -> Result<Statx, Errno> {
-    rustix::fs::statx(
-        file,
-        c"",
-        AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
-        StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID,
-    )
+    host_time::call(|| {
+        rustix::fs::statx(
+            file,
+            c"",
+            AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
+            StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID,
+        )
+    })
 }
 
 /// The same of the entry `name` of `directory`, never of what a link points at.
 pub fn status_of_entry(directory: impl AsFd, name: Name<'_>) -> Result<Statx, Errno> {
-    rustix::fs::statx(
-        directory,
-        name.as_c_str(),
-        AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
-        StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID,
-    )
+    host_time::call(|| {
+        rustix::fs::statx(
+            directory,
+            name.as_c_str(),
+            AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
+            StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID,
+        )
+    })
 }
 
 /// When the file was made, in seconds and nanoseconds; zero where its file system does not know.
@@ -118,7 +123,7 @@ impl Handle {
         let mut mount: i32 = 0;
         // SAFETY: the descriptor is open, the path is empty and ended, `raw` has the room that its first field speaks
         // of, and the kernel writes nothing else but one int to `mount`.
-        let result = unsafe {
+        let result = host_time::call(|| unsafe {
             libc::syscall(
                 libc::SYS_name_to_handle_at,
                 file.as_raw_fd(),
@@ -127,7 +132,7 @@ impl Handle {
                 &raw mut mount,
                 libc::AT_EMPTY_PATH,
             )
-        };
+        });
         check(result)?;
         let used = (raw.bytes as usize).min(HANDLE_LIMIT);
         Ok(Handle {
@@ -145,14 +150,14 @@ impl Handle {
         };
         raw.handle[..self.bytes.len()].copy_from_slice(&self.bytes);
         // SAFETY: the descriptor is open, and `raw` is a whole handle which the kernel only reads.
-        let result = unsafe {
+        let result = host_time::call(|| unsafe {
             libc::syscall(
                 libc::SYS_open_by_handle_at,
                 mount.as_raw_fd(),
                 &raw mut raw,
                 libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC,
             )
-        };
+        });
         let file = check(result)?;
         // SAFETY: the call gave us this new descriptor, which nothing else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(file as i32) })

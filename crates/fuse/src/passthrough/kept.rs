@@ -7,6 +7,7 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::fd_path::FdPath;
+use crate::host_time;
 
 /// What the client must not see or change.
 pub const PREFIX: &str = "user.cenote.";
@@ -19,7 +20,9 @@ const LENGTH: usize = 21;
 /// The owner that `file` keeps, if it keeps one.
 pub fn read(file: impl AsFd) -> Option<(u32, u32)> {
     let mut value = [0; LENGTH];
-    let length = rustix::fs::getxattr(FdPath::new(&file).as_c_str(), NAME, &mut value).ok()?;
+    let length =
+        host_time::call(|| rustix::fs::getxattr(FdPath::new(&file).as_c_str(), NAME, &mut value))
+            .ok()?;
     let (user, group) = str::from_utf8(&value[..length]).ok()?.split_once(':')?;
     let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
     Some((id(user)?, id(group)?))
@@ -29,7 +32,9 @@ pub fn read(file: impl AsFd) -> Option<(u32, u32)> {
 pub fn write(file: impl AsFd, (user, group): (u32, u32)) -> Result<(), Errno> {
     let value = format!("{user}:{group}");
     let path = FdPath::new(&file);
-    match rustix::fs::setxattr(path.as_c_str(), NAME, value.as_bytes(), XattrFlags::empty()) {
+    match host_time::call(|| {
+        rustix::fs::setxattr(path.as_c_str(), NAME, value.as_bytes(), XattrFlags::empty())
+    }) {
         Err(Errno::OPNOTSUPP) => Ok(()),
         written => written,
     }
@@ -37,7 +42,7 @@ pub fn write(file: impl AsFd, (user, group): (u32, u32)) -> Result<(), Errno> {
 
 /// Has `file` keep no owner any more.
 pub fn remove(file: impl AsFd) -> Result<(), Errno> {
-    match rustix::fs::removexattr(FdPath::new(&file).as_c_str(), NAME) {
+    match host_time::call(|| rustix::fs::removexattr(FdPath::new(&file).as_c_str(), NAME)) {
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
         removed => removed,
     }

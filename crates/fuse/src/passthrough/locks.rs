@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::opening::File;
 use super::waiting::{Waiting, WhenGranted};
 use super::{Passthrough, fd_path::FdPath};
+use crate::host_time;
 use crate::wire::{FileLock, LkIn, LkOut};
 
 /// Two kinds of locks, which do not know of each other.
@@ -70,11 +71,13 @@ impl HostLocks {
         }
         let path = FdPath::new(&file.file);
         let open = |flags| {
-            rustix::fs::open(
-                path.as_c_str(),
-                flags | OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )
+            host_time::call(|| {
+                rustix::fs::open(
+                    path.as_c_str(),
+                    flags | OFlags::CLOEXEC,
+                    rustix::fs::Mode::empty(),
+                )
+            })
         };
         // Exclusive locks need a file open for writing.
         let opened = Arc::new(open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))?);

@@ -61,6 +61,7 @@ use open_files::OpenFiles;
 use opening::File;
 use places::Descriptor;
 
+use crate::host_time;
 use crate::wire::{InHeader, Name, StatfsOut};
 
 /// Why a directory cannot be passed through.
@@ -105,7 +106,8 @@ impl Passthrough {
             error,
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let root =
+            host_time::call(|| rustix::fs::open(path, flags, Mode::empty())).map_err(failed)?;
         let status = identity::status(&root).map_err(failed)?;
         let locks = match config.locks {
             Locks::Host => Some(HostLocks::start().map_err(ShareError::Waiter)?),
@@ -167,7 +169,7 @@ impl Passthrough {
 
     pub(crate) fn statfs(&self, node: u64) -> Result<StatfsOut, Errno> {
         let file = self.place(node)?.1;
-        let found = rustix::fs::fstatvfs(&*file)?;
+        let found = host_time::call(|| rustix::fs::fstatvfs(&*file))?;
         Ok(StatfsOut {
             blocks: found.f_blocks,
             bfree: found.f_bfree,
@@ -197,13 +199,15 @@ const TRIES: usize = 100;
 fn find(directory: &Descriptor, name: Name<'_>) -> Result<OwnedFd, Errno> {
     let mut result = Err(Errno::AGAIN);
     for _ in 0..TRIES {
-        result = rustix::fs::openat2(
-            directory,
-            name.as_c_str(),
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
-        );
+        result = host_time::call(|| {
+            rustix::fs::openat2(
+                directory,
+                name.as_c_str(),
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
+            )
+        });
         // The entry was moved elsewhere between its being found and its being opened.
         if !matches!(result, Err(Errno::XDEV | Errno::AGAIN)) {
             break;

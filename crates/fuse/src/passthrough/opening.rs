@@ -13,6 +13,7 @@ use super::locks::Family;
 use super::nodes::Node;
 use super::places::Descriptor;
 use super::{Cache, Caller, Passthrough, identity};
+use crate::host_time;
 use crate::wire::{FlushIn, FsyncIn, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReleaseIn};
 
 /// A file that the client has open.
@@ -122,11 +123,13 @@ impl Passthrough {
         flags: OFlags,
     ) -> Result<OwnedFd, Errno> {
         match node.kind {
-            FileType::RegularFile => rustix::fs::open(
-                FdPath::new(place).as_c_str(),
-                flags | OFlags::CLOEXEC | OFlags::NOCTTY,
-                Mode::empty(),
-            ),
+            FileType::RegularFile => host_time::call(|| {
+                rustix::fs::open(
+                    FdPath::new(place).as_c_str(),
+                    flags | OFlags::CLOEXEC | OFlags::NOCTTY,
+                    Mode::empty(),
+                )
+            }),
             FileType::Directory => Err(Errno::ISDIR),
             FileType::Symlink => Err(Errno::LOOP),
             _ => Err(Errno::NXIO),
@@ -216,13 +219,15 @@ impl Passthrough {
 
     pub(crate) fn syncfs(&self, node: u64) -> Result<(), Errno> {
         let place = self.place(node)?.1;
-        let file = rustix::fs::openat(
-            &*place,
-            c".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        rustix::fs::syncfs(file)
+        let file = host_time::call(|| {
+            rustix::fs::openat(
+                &*place,
+                c".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })?;
+        host_time::call(|| rustix::fs::syncfs(file))
     }
 }
 
@@ -237,9 +242,9 @@ pub(super) fn is_local(directory: &OwnedFd) -> bool {
 
 fn synchronise(file: &OwnedFd, arguments: &FsyncIn) -> Result<(), Errno> {
     if arguments.flags & 1 == 0 {
-        rustix::fs::fsync(file)
+        host_time::call(|| rustix::fs::fsync(file))
     } else {
-        rustix::fs::fdatasync(file)
+        host_time::call(|| rustix::fs::fdatasync(file))
     }
 }
 
@@ -247,7 +252,7 @@ fn synchronise(file: &OwnedFd, arguments: &FsyncIn) -> Result<(), Errno> {
 fn close(file: OwnedFd) -> Result<(), Errno> {
     use std::os::fd::IntoRawFd;
     // SAFETY: the descriptor was ours alone, and `into_raw_fd` gave it up, so nothing uses it afterwards.
-    if unsafe { libc::close(file.into_raw_fd()) } == 0 {
+    if host_time::call(|| unsafe { libc::close(file.into_raw_fd()) }) == 0 {
         Ok(())
     } else {
         let error = std::io::Error::last_os_error();

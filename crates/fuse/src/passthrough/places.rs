@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::identity::{Handle, Witness, kind};
 use super::nodes::{Node, Place, lock};
+use crate::host_time;
 
 /// How many nodes are considered when a descriptor is added: bounds the time of one lookup.
 const LOOKS: usize = 8;
@@ -97,7 +98,7 @@ impl Places {
             return;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::openat(file, c".", flags, Mode::empty()) {
+        match host_time::call(|| rustix::fs::openat(file, c".", flags, Mode::empty())) {
             Ok(opened) => {
                 self.mounts
                     .write()

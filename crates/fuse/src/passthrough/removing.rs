@@ -5,17 +5,18 @@ use rustix::io::Errno;
 
 use super::places::Descriptor;
 use super::{Passthrough, find, identity};
+use crate::host_time;
 use crate::wire::{Name, Rename2In};
 
 impl Passthrough {
     pub(crate) fn unlink(&self, parent: u64, name: Name<'_>) -> Result<(), Errno> {
         let directory = self.place(parent)?.1;
-        rustix::fs::unlinkat(&*directory, name.as_c_str(), AtFlags::empty())
+        host_time::call(|| rustix::fs::unlinkat(&*directory, name.as_c_str(), AtFlags::empty()))
     }
 
     pub(crate) fn rmdir(&self, parent: u64, name: Name<'_>) -> Result<(), Errno> {
         let directory = self.place(parent)?.1;
-        rustix::fs::unlinkat(&*directory, name.as_c_str(), AtFlags::REMOVEDIR)
+        host_time::call(|| rustix::fs::unlinkat(&*directory, name.as_c_str(), AtFlags::REMOVEDIR))
     }
 
     pub(crate) fn rename(
@@ -29,7 +30,9 @@ impl Passthrough {
         let to = self.parent(arguments.newdir)?;
         let flags = RenameFlags::from_bits(arguments.flags).ok_or(Errno::INVAL)?;
         let (old_name, new_name) = (old.as_c_str(), new.as_c_str());
-        rustix::fs::renameat_with(&*from.file, old_name, &*to.file, new_name, flags)?;
+        host_time::call(|| {
+            rustix::fs::renameat_with(&*from.file, old_name, &*to.file, new_name, flags)
+        })?;
         if !to.is_watched() {
             from.left();
         }

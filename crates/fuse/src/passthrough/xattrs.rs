@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::fd_path::FdPath;
 use super::{Caller, Ids, Passthrough};
+use crate::host_time;
 use crate::wire::{SetxattrExtIn, SetxattrIn, XattrName};
 
 /// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`: the longest value, and the longest list of names.
@@ -34,7 +35,9 @@ impl Passthrough {
         if kills {
             self.act_as_caller(caller)?;
         }
-        rustix::fs::setxattr(FdPath::new(&*place).as_c_str(), &*name, &value, flags)
+        host_time::call(|| {
+            rustix::fs::setxattr(FdPath::new(&*place).as_c_str(), &*name, &value, flags)
+        })
     }
 
     /// The value's length, or the value in `buffer` if that has room for any.
@@ -48,9 +51,9 @@ impl Passthrough {
         let place = self.place(node)?.1;
         let path = FdPath::new(&*place);
         if buffer.is_empty() {
-            return rustix::fs::getxattr_query(path.as_c_str(), &*name);
+            return host_time::call(|| rustix::fs::getxattr_query(path.as_c_str(), &*name));
         }
-        let len = rustix::fs::getxattr(path.as_c_str(), &*name, &mut *buffer)?;
+        let len = host_time::call(|| rustix::fs::getxattr(path.as_c_str(), &*name, &mut *buffer))?;
         self.list_to_client(&name, &mut buffer[..len]);
         Ok(len)
     }
@@ -59,7 +62,9 @@ impl Passthrough {
     pub(crate) fn listxattr(&self, node: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let place = self.place(node)?.1;
         let mut names = vec![0; VALUE_LIMIT];
-        let len = rustix::fs::listxattr(FdPath::new(&*place).as_c_str(), &mut names[..])?;
+        let len = host_time::call(|| {
+            rustix::fs::listxattr(FdPath::new(&*place).as_c_str(), &mut names[..])
+        })?;
         let mut used = 0;
         for name in names[..len].split(|byte| *byte == 0) {
             let Some(name) = self.config.xattrs.to_client(name) else {
@@ -82,7 +87,7 @@ impl Passthrough {
     pub(crate) fn removexattr(&self, node: u64, name: XattrName<'_>) -> Result<(), Errno> {
         let name = self.host_name(name)?.ok_or(Errno::NODATA)?;
         let place = self.place(node)?.1;
-        rustix::fs::removexattr(FdPath::new(&*place).as_c_str(), &*name)
+        host_time::call(|| rustix::fs::removexattr(FdPath::new(&*place).as_c_str(), &*name))
     }
 
     fn host_name<'a>(&self, name: XattrName<'a>) -> Result<Option<Cow<'a, CStr>>, Errno> {

@@ -1,12 +1,12 @@
 //! What an operation gives, and how it becomes a reply.
 
 use rustix::io::Errno;
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Server;
 use super::transport::{Body, Reply};
 use crate::passthrough::{Opened, Told, Worker};
-use crate::wire::{CreateOut, EntryOut, StatxOut};
+use crate::wire::{CreateOut, EntryOut, Opcode, StatxOut, WriteOut};
 
 /// What an operation gives.
 #[derive(Debug)]
@@ -47,6 +47,17 @@ impl Answer {
             bytes,
             len: result.len(),
         })
+    }
+
+    /// Bytes of a file that were read or written.
+    pub fn moved(&self, opcode: Option<Opcode>) -> u64 {
+        match (self, opcode) {
+            (Answer::Filled(len), _) => *len as u64,
+            (Answer::Fixed(fixed), Some(Opcode::Write)) => {
+                WriteOut::read_from_prefix(&fixed.bytes).map_or(0, |(out, _)| out.size.into())
+            }
+            _ => 0,
+        }
     }
 }
 

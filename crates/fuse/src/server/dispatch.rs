@@ -7,6 +7,7 @@ use zerocopy::FromZeros;
 use super::answer::Answer;
 use super::transport::{Payload, Reply};
 use super::{DATA_LIMIT, Server, only};
+use crate::host_time;
 use crate::passthrough::{Caller, VALUE_LIMIT};
 use crate::wire::{
     CopyFileRangeOut, GetxattrIn, GetxattrOut, LkIn, LseekOut, OpenIn, Operation, ReadIn,
@@ -96,8 +97,7 @@ impl Server {
             Operation::Read(arguments) => {
                 let file = directory.reads(arguments.fh)?;
                 let count = (arguments.size as usize).min(DATA_LIMIT);
-                reply
-                    .fill(file.data(), arguments.offset, count)
+                host_time::call(|| reply.fill(file.data(), arguments.offset, count))
                     .map(Answer::Filled)
             }
             Operation::Write(arguments) => {

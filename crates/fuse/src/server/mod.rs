@@ -7,11 +7,13 @@ mod observer;
 mod only;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::host_time;
 use crate::passthrough::{Caller, Passthrough, Worker};
 use crate::wire::{BadRequest, Opcode, Request};
 
@@ -35,7 +37,7 @@ pub enum HandleError {
 #[derive(Debug)]
 pub struct Server {
     directory: Passthrough,
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Server {
@@ -49,7 +51,7 @@ impl Server {
 
     /// Tells `observer` of requests.
     #[must_use]
-    pub fn with_observer(mut self, observer: Box<dyn Observer>) -> Server {
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Server {
         self.observer = Some(observer);
         self
     }
@@ -80,6 +82,13 @@ impl Server {
     ) -> Result<(), HandleError> {
         let header = Request::header(incoming.head).map_err(HandleError::NoHeader)?;
         let begun = self.arrival();
+        if self
+            .observer
+            .as_ref()
+            .is_some_and(|observer| observer.traces(header.unique))
+        {
+            host_time::begin();
+        }
         let result = match Request::parse(incoming.head, incoming.payload.len()) {
             Ok(request) => {
                 let mut caller = Caller { worker, header };
@@ -93,17 +102,21 @@ impl Server {
             }
         };
         let error = result.as_ref().err().copied();
+        let opcode = Opcode::from_number(header.opcode);
+        let bytes = result.as_ref().map_or(0, |answer| answer.moved(opcode));
         let sent = self.answer(worker, header.unique, result, reply);
         if let (Some(observer), Some(begun)) = (&self.observer, begun) {
             observer.served(&Served {
-                opcode: Opcode::from_number(header.opcode),
+                opcode,
                 unique: header.unique,
                 node: header.node,
                 uid: header.uid,
                 pid: header.pid,
                 error,
+                bytes,
                 arrived: incoming.arrived.unwrap_or(begun),
                 begun,
+                file_system: host_time::end(),
                 done: Instant::now(),
             });
         }

@@ -1,7 +1,7 @@
 //! A request's life, for whoever wants to see it.
 
 use std::fmt::Debug;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -11,6 +11,12 @@ use crate::wire::Opcode;
 pub trait Observer: Debug + Send + Sync {
     /// After the reply was sent, on the thread that served it: must be quick.
     fn served(&self, served: &Served);
+
+    /// Whether the request with this number is one of which [`Served::file_system`] is wanted, which costs two readings of the
+    /// clock for each system call.
+    fn traces(&self, _unique: u64) -> bool {
+        false
+    }
 }
 
 /// A request that was served.
@@ -24,10 +30,14 @@ pub struct Served {
     pub uid: u32,
     pub pid: u32,
     pub error: Option<Errno>,
+    /// Of the file, as many as were read or written.
+    pub bytes: u64,
     /// When the transport had it whole.
     pub arrived: Instant,
     /// When a thread took it up.
     pub begun: Instant,
+    /// The time in system calls on what is shared, if [`Observer::traces`] says so; else zero.
+    pub file_system: Duration,
     /// When the reply was sent. A lock that is waited for is answered later than this.
     pub done: Instant,
 }

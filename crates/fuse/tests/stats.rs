@@ -1,0 +1,67 @@
+//! What is counted of a server's work.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cenote_fuse::passthrough::Passthrough;
+use cenote_fuse::server::{Observer, Served, Server};
+use cenote_fuse::stats::{Operation, Stats};
+use cenote_fuse::testing::{FakeClient, Share, as_one_user};
+use cenote_fuse::wire::{Opcode, ROOT};
+
+#[derive(Debug, Default)]
+struct Counting(Stats);
+
+impl Observer for Counting {
+    fn served(&self, served: &Served) {
+        self.0.count(served);
+    }
+}
+
+fn of(operations: &[Operation], name: &str) -> Operation {
+    let found = operations.iter().find(|operation| operation.name == name);
+    *found.unwrap_or_else(|| panic!("no {name} in {operations:?}"))
+}
+
+#[test]
+fn operations_are_counted_with_their_bytes_and_errors() {
+    let share = Share::new();
+    fs::write(share.inside.join("file"), "0123456789").unwrap();
+    let counting = Arc::new(Counting::default());
+    let directory = Passthrough::new(&share.inside, as_one_user()).unwrap();
+    let server = Server::new(directory).with_observer(counting.clone());
+    let mut client = FakeClient::of(server);
+    let file = client.lookup(ROOT, "file").unwrap().node;
+    client.lookup(ROOT, "none").unwrap_err();
+    let handle = client.open(file, libc::O_RDWR).unwrap();
+    client.read(handle, 4, 100).unwrap();
+    client.write(handle, 0, b"abc").unwrap();
+    client.write(handle, 0, b"defg").unwrap();
+    let mut unknown = client.message(Opcode::Lookup, ROOT, &[]);
+    unknown[4..8].copy_from_slice(&7u32.to_ne_bytes());
+    client.send_raw(&unknown).unwrap().unwrap_err();
+
+    let operations = counting.0.operations();
+    let counted = |name| {
+        let operation = of(&operations, name);
+        (operation.count, operation.errors, operation.bytes)
+    };
+    assert_eq!(counted("lookup"), (2, 1, 0));
+    assert_eq!(counted("open"), (1, 0, 0));
+    assert_eq!(counted("read"), (1, 0, 6));
+    assert_eq!(counted("write"), (2, 0, 7));
+    assert_eq!(counted("unknown"), (1, 1, 0));
+    assert!(!operations.iter().any(|operation| operation.name == "mkdir"));
+    for pair in operations.windows(2) {
+        assert!(pair[0].total >= pair[1].total, "{operations:?}");
+    }
+    for operation in &operations {
+        assert!(operation.total > Duration::ZERO, "{operation:?}");
+        let Operation {
+            median, p90, p99, ..
+        } = *operation;
+        assert!(median <= p90 && p90 <= p99 && p99 <= operation.longest);
+        assert!(operation.longest <= operation.total);
+    }
+}
