@@ -23,4 +23,5 @@ mod soak;
 mod terminals;
 #[path = "../crates/kernel/tests/toolchain/mod.rs"]
 mod toolchain;
+mod traces;
 mod volumes;

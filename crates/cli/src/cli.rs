@@ -27,6 +27,7 @@ enum Command {
     Exec(verbs::exec::Exec),
     Ps(verbs::ps::Ps),
     Logs(verbs::logs::Logs),
+    Stats(verbs::stats::Stats),
     Inspect(verbs::inspect::Inspect),
     Wait(verbs::wait::Wait),
     Kill(verbs::kill::Kill),
@@ -48,6 +49,8 @@ enum Command {
     #[command(subcommand)]
     Tools(verbs::tools::Tools),
     Fsd(verbs::fsd::Fsd),
+    #[command(subcommand)]
+    Debug(verbs::debug::Debug),
     Doctor(verbs::doctor::Doctor),
     Info(verbs::info::Info),
     Version(verbs::version::Version),
@@ -69,6 +72,7 @@ impl Cli {
             Command::Exec(verb) => verb.run(),
             Command::Ps(verb) => verb.run(),
             Command::Logs(verb) => verb.run(),
+            Command::Stats(verb) => verb.run(),
             Command::Inspect(verb) => verb.run(),
             Command::Wait(verb) => verb.run(),
             Command::Kill(verb) => verb.run(),
@@ -86,6 +90,7 @@ impl Cli {
             Command::Kernel(verb) => verb.run(),
             Command::Tools(verb) => verb.run(),
             Command::Fsd(verb) => verb.run(),
+            Command::Debug(verb) => verb.run(),
             Command::Doctor(verb) => verb.run(),
             Command::Info(verb) => verb.run(),
             Command::Version(verb) => verb.run(),

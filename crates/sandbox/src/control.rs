@@ -1,7 +1,7 @@
 //! The monitor's socket: how another process has a signal sent to the container, or its machine paused.
 //!
 //! One request for each connection: one byte, a signal's number or one of the others ([`Request`]). The answer is one
-//! byte ([`Answer`]).
+//! byte ([`Answer`]), and what was asked for, as JSON: all at once, or for a trace line by line.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
+use crate::observe::Observed;
 use crate::session::{Control, Input};
 
 /// A client that connects and says nothing must not keep others waiting longer than this.
@@ -26,27 +27,47 @@ pub(crate) enum Request {
     Pause,
     /// It shall go on.
     Resume,
+    /// What was counted of its shares is wanted.
+    Stats,
+    /// One in so many requests on its shares is wanted as it is served.
+    Trace(u32),
 }
 
 /// Signals end far below.
 const PAUSE: u8 = 0xf0;
 const RESUME: u8 = 0xf1;
+const STATS: u8 = 0xf2;
+/// Four more bytes follow, little-endian: the rate.
+const TRACE: u8 = 0xf3;
 
 impl Request {
-    fn byte(self) -> u8 {
+    fn send(self, to: &mut impl Write) -> io::Result<()> {
         match self {
-            Self::Signal(signal) => signal,
-            Self::Pause => PAUSE,
-            Self::Resume => RESUME,
+            Self::Signal(signal) => to.write_all(&[signal]),
+            Self::Pause => to.write_all(&[PAUSE]),
+            Self::Resume => to.write_all(&[RESUME]),
+            Self::Stats => to.write_all(&[STATS]),
+            Self::Trace(rate) => {
+                let [a, b, c, d] = rate.to_le_bytes();
+                to.write_all(&[TRACE, a, b, c, d])
+            }
         }
     }
 
-    fn of(byte: u8) -> Self {
-        match byte {
+    fn receive(from: &mut impl Read) -> io::Result<Self> {
+        let mut kind = [0];
+        from.read_exact(&mut kind)?;
+        Ok(match kind[0] {
             PAUSE => Self::Pause,
             RESUME => Self::Resume,
+            STATS => Self::Stats,
+            TRACE => {
+                let mut rate = [0; 4];
+                from.read_exact(&mut rate)?;
+                Self::Trace(u32::from_le_bytes(rate))
+            }
             signal => Self::Signal(signal),
-        }
+        })
     }
 }
 
@@ -81,6 +102,7 @@ enum Stage {
         input: Input,
         halt: Halt,
         paused: bool,
+        shares: Observed,
     },
     /// Nothing is there any more to control.
     Ended,
@@ -116,8 +138,8 @@ impl Router {
         }
     }
 
-    /// From now on controls go to the container, and its machine can be paused by `halt`.
-    pub fn running(&self, input: Input, halt: Halt) {
+    /// From now on controls go to the container, its machine can be paused by `halt`, and one can ask about its `shares`.
+    pub fn running(&self, input: Input, halt: Halt, shares: Observed) {
         let mut stage = self.stage();
         if let Stage::Booting {
             size: Some(size), ..
@@ -130,6 +152,7 @@ impl Router {
             input,
             halt,
             paused: false,
+            shares,
         };
     }
 
@@ -163,6 +186,14 @@ impl Router {
         }
     }
 
+    /// The shares of the container that runs.
+    fn shares(&self) -> Option<Observed> {
+        match &*self.stage() {
+            Stage::Running { shares, .. } => Some(shares.clone()),
+            _ => None,
+        }
+    }
+
     /// Delivers one control; answers whether there was somebody to take it.
     pub fn deliver(&self, control: Control) -> bool {
         let mut stage = self.stage();
@@ -172,6 +203,7 @@ impl Router {
                     input,
                     halt,
                     paused,
+                    ..
                 },
                 _,
             ) => {
@@ -229,28 +261,43 @@ pub(crate) fn serve(path: &Path, router: Router) -> io::Result<()> {
 
 fn answer(mut client: UnixStream, router: &Router) -> io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
-    let mut request = [0];
-    client.read_exact(&mut request)?;
-    let answer = match Request::of(request[0]) {
+    let request = Request::receive(&mut client)?;
+    let answer = match request {
         Request::Signal(signal) if router.deliver(Control::Signal(signal.into())) => Answer::Done,
         Request::Signal(_) => Answer::NotRunning,
         Request::Pause => router.pause(true),
         Request::Resume => router.pause(false),
+        Request::Stats | Request::Trace(_) => return tell(client, request, router),
     };
     client.write_all(&[answer as u8])
 }
 
-/// Asks the monitor behind the socket at `path` to do something.
-pub(crate) fn request(path: &Path, request: Request) -> io::Result<Answer> {
+/// Tells of the shares of the container that runs.
+fn tell(mut client: UnixStream, request: Request, router: &Router) -> io::Result<()> {
+    let Some(shares) = router.shares() else {
+        return client.write_all(&[Answer::NotRunning as u8]);
+    };
+    client.set_write_timeout(Some(PATIENCE))?;
+    client.write_all(&[Answer::Done as u8])?;
+    match request {
+        Request::Trace(rate) => shares.trace(rate, client),
+        _ => client.write_all(&serde_json::to_vec(&shares.stats())?),
+    }
+}
+
+/// Asks the monitor behind the socket at `path` to do something. What it has to tell beyond its answer is to be read
+/// from the connection.
+pub(crate) fn request(path: &Path, request: Request) -> io::Result<(Answer, UnixStream)> {
     let mut monitor = UnixStream::connect(path)?;
-    monitor.write_all(&[request.byte()])?;
+    request.send(&mut monitor)?;
     let mut answer = [0];
     monitor.read_exact(&mut answer)?;
-    Ok(match answer[0] {
+    let answer = match answer[0] {
         1 => Answer::Done,
         2 => Answer::Failed,
         _ => Answer::NotRunning,
-    })
+    };
+    Ok((answer, monitor))
 }
 
 /// Whether an error of [`request`] means that there is no monitor.

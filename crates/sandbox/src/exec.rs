@@ -17,17 +17,7 @@ impl Sandbox {
     /// [`Error::NotRunning`], [`Error::Paused`]; [`session::Error::Refused`] when the process cannot start, whose
     /// [`cenote_protocol::Refusal::exit_code`] tells podman's number.
     pub fn exec(&self, request: &ExecRequest, stdio: Stdio) -> Result<u8, Error> {
-        let name = || self.spec().name.clone();
-        match self.state() {
-            State::Running { .. } => {}
-            State::Paused { .. } => return Err(Error::Paused { name: name() }),
-            state => {
-                return Err(Error::NotRunning {
-                    name: name(),
-                    state: state.word(),
-                });
-            }
-        }
+        self.check_running()?;
         let session = Session::start(&self.vsock(), request)?;
         if request.detach {
             return Ok(0);
@@ -50,6 +40,21 @@ impl Sandbox {
             stderr: stdio.stderr,
         };
         Ok(session.run(&mut terminal).map(Exited::exit_code)?)
+    }
+}
+
+impl Sandbox {
+    /// Whether its guest can be called.
+    pub(crate) fn check_running(&self) -> Result<(), Error> {
+        let name = || self.spec().name.clone();
+        match self.state() {
+            State::Running { .. } => Ok(()),
+            State::Paused { .. } => Err(Error::Paused { name: name() }),
+            state => Err(Error::NotRunning {
+                name: name(),
+                state: state.word(),
+            }),
+        }
     }
 }
 

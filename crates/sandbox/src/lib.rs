@@ -21,6 +21,7 @@ pub mod machine;
 pub mod monitor;
 pub mod mount;
 pub mod nesting;
+pub mod observe;
 pub mod paths;
 mod pause;
 pub mod sandbox;

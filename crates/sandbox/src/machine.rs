@@ -21,6 +21,7 @@ use cenote_protocol::{
 use crate::disk;
 use crate::host::Host;
 use crate::nesting;
+use crate::observe::Observed;
 use crate::sandbox::Sandbox;
 use crate::share::{self, Servers, Shares};
 use crate::share_port::SharePort;
@@ -100,6 +101,8 @@ pub(crate) struct Assembly {
     pub filling: Vec<File>,
     /// What others change in shares, if that can be noticed.
     pub changes: Option<Arc<Changes>>,
+    /// What is known of their work.
+    pub observed: Observed,
     pub held: Held,
 }
 
@@ -187,6 +190,7 @@ pub(crate) fn assemble(
         servers,
         filling: shares.filling,
         changes: shares.changes,
+        observed: shares.observed.into(),
         held: Held {
             _leases: leases,
             _tools: loan,

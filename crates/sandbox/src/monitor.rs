@@ -235,7 +235,9 @@ fn supervise(
     }
     let began = now();
     let halt = watch.halt(sandbox, began);
-    watch.router.running(session.input(), halt);
+    watch
+        .router
+        .running(session.input(), halt, assembly.observed);
     sandbox.write_state(&State::Running {
         monitor,
         started: began,

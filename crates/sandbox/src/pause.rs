@@ -1,5 +1,7 @@
 //! Letting a sandbox stand still, from another process.
 
+use std::os::unix::net::UnixStream;
+
 use crate::control::{self, Answer, Request};
 use crate::sandbox::{Error, Sandbox};
 use crate::state::State;
@@ -13,7 +15,7 @@ impl Sandbox {
     /// [`Error::NotRunning`], [`Error::Paused`], [`Error::Disobedient`], or the socket's failure.
     pub fn pause(&self) -> Result<(), Error> {
         match self.state() {
-            State::Running { .. } => self.ask(Request::Pause),
+            State::Running { .. } => self.ask(Request::Pause).map(drop),
             State::Paused { .. } => Err(Error::Paused {
                 name: self.spec().name.clone(),
             }),
@@ -27,7 +29,7 @@ impl Sandbox {
     /// [`Error::NotPaused`], [`Error::Disobedient`], or the socket's failure.
     pub fn unpause(&self) -> Result<(), Error> {
         match self.state() {
-            State::Paused { .. } => self.ask(Request::Resume),
+            State::Paused { .. } => self.ask(Request::Resume).map(drop),
             state => Err(Error::NotPaused {
                 name: self.spec().name.clone(),
                 state: state.word(),
@@ -35,12 +37,12 @@ impl Sandbox {
         }
     }
 
-    /// Has the monitor do something.
-    pub(crate) fn ask(&self, request: Request) -> Result<(), Error> {
+    /// Has the monitor do something. What it tells is to be read from the connection.
+    pub(crate) fn ask(&self, request: Request) -> Result<UnixStream, Error> {
         match control::request(&self.control_socket(), request) {
-            Ok(Answer::Done) => Ok(()),
-            Ok(Answer::NotRunning) => Err(self.not_running()),
-            Ok(Answer::Failed) => Err(Error::Disobedient {
+            Ok((Answer::Done, monitor)) => Ok(monitor),
+            Ok((Answer::NotRunning, _)) => Err(self.not_running()),
+            Ok((Answer::Failed, _)) => Err(Error::Disobedient {
                 name: self.spec().name.clone(),
             }),
             Err(error) if control::is_gone(&error) => Err(self.not_running()),

@@ -188,7 +188,7 @@ fn controls_reach_the_process_and_the_size_set_before_it_ran_is_not_lost() {
         columns: 80
     }));
     let session = Session::start(&path, &request()).unwrap();
-    router.running(session.input(), Box::new(|_| Ok(())));
+    router.running(session.input(), Box::new(|_| Ok(())), Vec::new().into());
     assert!(router.deliver(Control::Signal(15)));
     let exited = session.run(&mut Kept::default()).unwrap();
     agent.join().unwrap();

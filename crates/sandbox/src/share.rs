@@ -15,6 +15,7 @@ use cenote_fuse::stream::STREAMS_LIMIT;
 use cenote_protocol::{MountPlan, MountSource, Owner, SHARE_PORT, ShareTransport};
 
 use crate::mount::{Cache, IdMap, Locks, Mount, Sharing, Source, Transport};
+use crate::observe::ObservedShare;
 use crate::sandbox::Sandbox;
 use crate::share_port::SharePort;
 use crate::store::Store;
@@ -73,6 +74,8 @@ pub(crate) struct Shares {
     servers: Vec<Arc<Server>>,
     /// What others change in them, if that can be noticed.
     pub changes: Option<Arc<Changes>>,
+    /// What is known of each share's work, in the order of the mounts.
+    pub observed: Vec<Arc<ObservedShare>>,
 }
 
 /// Those to tell who the container's main process is.
@@ -153,8 +156,13 @@ impl Shares {
             let number = u32::try_from(self.mounts.len()).unwrap_or(u32::MAX);
             directory = directory.with_changes(Arc::clone(changes), number);
         }
-        let server = Arc::new(Server::new(directory));
+        let observed = Arc::new(ObservedShare::new(
+            mount.target.clone(),
+            tag(self.mounts.len()),
+        ));
+        let server = Arc::new(Server::new(directory).with_observer(observed.clone()));
         self.servers.push(Arc::clone(&server));
+        self.observed.push(observed);
         let source = MountSource::Share {
             transport: self.carry(sandbox, server)?,
             file,
@@ -168,7 +176,7 @@ impl Shares {
         let number = self.mounts.len();
         match sandbox.spec().share_transport {
             None | Some(Transport::VirtioFs) => {
-                let tag = format!("share{number}");
+                let tag = tag(number);
                 self.devices.push(Share {
                     tag: tag.clone(),
                     server,
@@ -191,6 +199,11 @@ impl Shares {
             }
         }
     }
+}
+
+/// The tag of the mount of this number, if it is a share.
+fn tag(number: usize) -> String {
+    format!("share{number}")
 }
 
 fn volumes(sandbox: &Sandbox) -> Result<volume::Volumes, volume::Error> {

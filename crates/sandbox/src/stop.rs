@@ -21,7 +21,7 @@ impl Sandbox {
     /// # Errors
     /// [`Error::NotRunning`], or the socket's failure.
     pub fn kill(&self, signal: u8) -> Result<(), Error> {
-        self.ask(Request::Signal(signal))
+        self.ask(Request::Signal(signal)).map(drop)
     }
 
     /// Asks the container to end, by its stop signal, for which a paused one goes on; after `patience` it is killed, and if that does not help, its

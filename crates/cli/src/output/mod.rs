@@ -1,5 +1,6 @@
-//! What the user sees: listings as tables or JSON, progress of long work.
+//! What the user sees: listings as tables or JSON, quantities, progress of long work.
 
 pub mod age;
 pub mod listing;
 pub mod progress;
+pub mod quantity;

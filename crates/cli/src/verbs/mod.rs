@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod container;
 pub mod create;
+pub mod debug;
 pub mod doctor;
 pub mod exec;
 mod fetch;
@@ -22,6 +23,7 @@ pub mod rm;
 pub mod run;
 mod sandbox;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod tools;
 pub mod version;
