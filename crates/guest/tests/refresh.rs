@@ -49,7 +49,13 @@ struct Mounted {
 }
 
 fn mounted() -> Mounted {
+    mounted_with("")
+}
+
+/// Mounts a share in which a script has worked before.
+fn mounted_with(script: &str) -> Mounted {
     let share = Share::new();
+    shell(&share, script);
     let point = tempfile::tempdir().unwrap();
     let changes = Changes::new().unwrap();
     let directory = Passthrough::new(&share.inside, Config::default())
@@ -108,6 +114,12 @@ fn tell_all(mut listener: Listener, root: &OwnedFd, stop: &OwnedFd, tell: &Sende
     }
 }
 
+fn shell(share: &Share, script: &str) {
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-ec", script]).current_dir(&share.inside);
+    assert!(shell.status().unwrap().success(), "{script}");
+}
+
 fn message(change: &Change) -> ChangedDirectory {
     ChangedDirectory {
         mount: change.share,
@@ -144,9 +156,7 @@ impl Mounted {
 
     /// Somebody else does something that nobody waits for.
     fn unheard(&self, script: &str) {
-        let mut shell = Command::new("sh");
-        let shell = shell.args(["-ec", script]).current_dir(&self.share.inside);
-        assert!(shell.status().unwrap().success(), "{script}");
+        shell(&self.share, script);
     }
 
     /// How many requests `work` made.
@@ -237,9 +247,9 @@ fn a_change_is_seen_behind_a_name_that_is_out_of_date() {
 
 #[test]
 fn what_nobody_changed_is_not_asked_for_again() {
-    let mounted = mounted();
-    mounted
-        .unheard("for d in 0 1 2 3 4 5 6 7 8 9; do mkdir $d; (cd $d; seq 100 | xargs touch); done");
+    let mounted = mounted_with(
+        "for d in 0 1 2 3 4 5 6 7 8 9; do mkdir $d; (cd $d; seq 100 | xargs touch); done",
+    );
     let look = || {
         for folder in 0..10 {
             for name in 1..=100 {
@@ -256,8 +266,7 @@ fn what_nobody_changed_is_not_asked_for_again() {
 
 #[test]
 fn names_that_lead_elsewhere_are_not_followed() {
-    let mounted = mounted();
-    mounted.unheard("mkdir d; ln -s .. d/up; ln -s / root");
+    let mounted = mounted_with("mkdir d; ln -s .. d/up; ln -s / root");
     let root: OwnedFd = File::open(mounted.point.path()).unwrap().into();
     let inode = fs::metadata("/").unwrap().ino();
     for path in ["d/up", "root", "..", "/", "d/up/d", "root/tmp"] {
