@@ -1,6 +1,7 @@
 //! How soon a mounted client sees what changes on the host. These tests mount, which needs root.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,6 +122,22 @@ fn by_default_a_change_is_seen_after_a_second_anyway() {
         let waited = begun.elapsed();
         assert!(waited < Duration::from_secs(30), "a change is never seen");
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_reader_sees_at_once_what_another_of_the_client_writes() {
+    for cache in [Cache::Auto, Cache::Always] {
+        let mounted = mount(cache);
+        fs::write(mounted.on_host(), "first").unwrap();
+        let file = File::open(mounted.here()).unwrap();
+        assert_eq!(read(&file), "first");
+        let writer = File::options().write(true).open(mounted.here()).unwrap();
+        writer.write_all_at(b"other", 0).unwrap();
+        assert_eq!(read(&file), "other", "{cache:?}");
+        let mut appends = File::options().append(true).open(mounted.here()).unwrap();
+        appends.write_all(b" end").unwrap();
+        assert_eq!(read(&file), "other end", "{cache:?}");
     }
 }
 

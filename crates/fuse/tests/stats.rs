@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cenote_fuse::passthrough::Passthrough;
+use cenote_fuse::device::Session;
+use cenote_fuse::passthrough::{Config, Passthrough};
 use cenote_fuse::server::{Observer, Served, Server};
 use cenote_fuse::stats::{Operation, Stats};
 use cenote_fuse::testing::{FakeClient, Share, as_one_user};
@@ -22,6 +23,28 @@ impl Observer for Counting {
 fn of(operations: &[Operation], name: &str) -> Operation {
     let found = operations.iter().find(|operation| operation.name == name);
     *found.unwrap_or_else(|| panic!("no {name} in {operations:?}"))
+}
+
+/// Mounts, which needs root.
+#[test]
+fn a_new_file_takes_a_lookup_its_making_and_a_write() {
+    let share = Share::new();
+    let point = tempfile::tempdir().unwrap();
+    let counting = Arc::new(Counting::default());
+    let directory = Passthrough::new(&share.inside, Config::default()).unwrap();
+    let server = Server::new(directory).with_observer(counting.clone());
+    let session = Session::mount(Arc::new(server), point.path(), 1)
+        .unwrap_or_else(|error| panic!("{error}: run this test as root"));
+    fs::write(point.path().join("f"), [1; 4096]).unwrap();
+    drop(session);
+    let operations = counting.0.operations();
+    let mut asked: Vec<_> = operations
+        .iter()
+        .map(|operation| (operation.name, operation.count))
+        .filter(|(name, _)| ["lookup", "create", "write", "getxattr", "flush"].contains(name))
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [("create", 1), ("lookup", 1), ("write", 1)]);
 }
 
 #[test]

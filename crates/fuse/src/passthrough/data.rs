@@ -4,22 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::opening::File;
 use super::{Caller, Passthrough};
 use crate::host_time;
 use crate::server::Payload;
 use crate::wire::{FallocateIn, LseekIn, WriteIn};
-
-/// Where a write goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteAt {
-    /// To this offset in bytes.
-    Offset(u64),
-    /// To the file's end, wherever that is by then.
-    End,
-}
 
 impl Passthrough {
     /// The file to read from.
@@ -37,14 +28,9 @@ impl Passthrough {
         caller
             .worker
             .keep_bits(arguments.write_flags & WriteIn::KILL_SUIDGID == 0)?;
-        let appends = arguments.flags & OFlags::APPEND.bits() != 0
-            && arguments.write_flags & WriteIn::CACHE == 0;
-        let place = if appends {
-            WriteAt::End
-        } else {
-            WriteAt::Offset(arguments.offset)
-        };
-        let written = host_time::call(|| payload.write_to(file.file.as_fd(), place))?;
+        let flags = flags_of(arguments);
+        let written =
+            host_time::call(|| payload.write_to(file.file.as_fd(), arguments.offset, flags))?;
         file.node
             .written(arguments.offset.saturating_add(written as u64));
         Ok(written as u32)
@@ -79,6 +65,20 @@ impl Passthrough {
         }
         Ok(())
     }
+}
+
+/// What the client asks of one write: it goes to the file's end, or is on the disk when it is answered.
+fn flags_of(arguments: &WriteIn) -> ReadWriteFlags {
+    let asked = OFlags::from_bits_retain(arguments.flags);
+    let mut flags = ReadWriteFlags::empty();
+    // Pages that the client has collected have their place.
+    flags.set(
+        ReadWriteFlags::APPEND,
+        asked.contains(OFlags::APPEND) && arguments.write_flags & WriteIn::CACHE == 0,
+    );
+    flags.set(ReadWriteFlags::DSYNC, asked.contains(OFlags::DSYNC));
+    flags.set(ReadWriteFlags::SYNC, asked.contains(OFlags::SYNC));
+    flags
 }
 
 impl File {

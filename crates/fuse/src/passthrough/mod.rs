@@ -48,7 +48,6 @@ pub use mapping::MapWindow;
 pub use worker::{Worker, WorkerError};
 pub use xattr_map::{Rule, XattrMap};
 
-pub use data::WriteAt;
 pub(crate) use entries::Told;
 pub(crate) use opening::Opened;
 pub(crate) use xattrs::VALUE_LIMIT;

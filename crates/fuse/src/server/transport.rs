@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::passthrough::WriteAt;
 use crate::wire::{Opcode, Request, WRITE_HEAD};
 
 /// A request as it came.
@@ -30,8 +29,13 @@ pub trait Payload: std::fmt::Debug {
         self.len() == 0
     }
 
-    /// Writes them to `file`; how many were written.
-    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno>;
+    /// Writes them to `file` at `offset`, or at its end if `flags` have `APPEND`; how many were written.
+    fn write_to(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        flags: ReadWriteFlags,
+    ) -> Result<usize, Errno>;
 }
 
 /// The payload of all that is not a WRITE.
@@ -43,7 +47,12 @@ impl Payload for NoData {
         0
     }
 
-    fn write_to(&self, _file: BorrowedFd<'_>, _place: WriteAt) -> Result<usize, Errno> {
+    fn write_to(
+        &self,
+        _file: BorrowedFd<'_>,
+        _offset: u64,
+        _flags: ReadWriteFlags,
+    ) -> Result<usize, Errno> {
         Ok(0)
     }
 }
@@ -68,14 +77,13 @@ impl Payload for Bytes<'_> {
         self.0.len()
     }
 
-    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno> {
-        match place {
-            WriteAt::Offset(offset) => rustix::io::pwrite(file, self.0, offset),
-            WriteAt::End => {
-                let data = [IoSlice::new(self.0)];
-                rustix::io::pwritev2(file, &data, 0, ReadWriteFlags::APPEND)
-            }
-        }
+    fn write_to(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        flags: ReadWriteFlags,
+    ) -> Result<usize, Errno> {
+        rustix::io::pwritev2(file, &[IoSlice::new(self.0)], offset, flags)
     }
 }
 

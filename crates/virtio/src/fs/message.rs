@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use cenote_fuse::passthrough::WriteAt;
 use cenote_fuse::server::{Body, DATA_LIMIT, Later, Payload, Reply};
 use cenote_fuse::wire::{InHeader, Opcode, OutHeader, WRITE_HEAD};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -109,11 +108,12 @@ impl Payload for GuestData<'_> {
         self.len
     }
 
-    fn write_to(&self, file: BorrowedFd<'_>, place: WriteAt) -> Result<usize, Errno> {
-        let (offset, flags) = match place {
-            WriteAt::Offset(offset) => (offset, ReadWriteFlags::empty()),
-            WriteAt::End => (0, ReadWriteFlags::APPEND),
-        };
+    fn write_to(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        flags: ReadWriteFlags,
+    ) -> Result<usize, Errno> {
         in_pieces(self.len, |done, left| {
             let data = self
                 .memory
