@@ -63,13 +63,14 @@ impl Passthrough {
         let Ok((_, root)) = self.place(ROOT) else {
             return self;
         };
-        changes.note(&root);
+        let overlaps = changes.note(&root);
         // A file that is shared alone has no name by which it could be looked up anew.
         if self.config.cache == Cache::Auto
             && self.config.only.is_none()
             && self.local_mount.is_some()
         {
-            self.share = Some(Share::new(changes, share, root, self.nodes.places.limit()));
+            let limit = self.nodes.places.limit();
+            self.share = Some(Share::new(changes, share, root, overlaps, limit));
         }
         self
     }

@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use rustix::fs::{CWD, Statx};
 use rustix::io::Errno;
 
-use super::Changes;
+use super::{Changes, Root};
 use crate::passthrough::fd_path::FdPath;
 use crate::passthrough::identity::{self, Handle};
 use crate::passthrough::nodes::lock;
@@ -28,6 +28,7 @@ pub struct Share {
     /// What the listener knows it by.
     number: u32,
     root: Arc<Descriptor>,
+    overlaps: Arc<AtomicBool>,
     marks: AtomicUsize,
     limit: usize,
 }
@@ -49,17 +50,19 @@ pub struct Mark {
 }
 
 impl Share {
-    /// The directory at `root`; `descriptors` may stay open.
+    /// The directory at `root`, of which [`Changes::note`] said what `overlaps`; `descriptors` may stay open.
     pub fn new(
         changes: Arc<Changes>,
         number: u32,
         root: Arc<Descriptor>,
+        overlaps: Arc<AtomicBool>,
         descriptors: usize,
     ) -> Arc<Share> {
         Arc::new(Share {
             changes,
             number,
             root,
+            overlaps,
             marks: AtomicUsize::new(0),
             limit: MARKS.min(descriptors / 2),
         })
@@ -68,16 +71,6 @@ impl Share {
     /// Whether somebody listens.
     pub fn listened(&self) -> bool {
         self.changes.listened.load(Ordering::Acquire)
-    }
-
-    /// Whether what this process does below the shared directory may be another client's doing.
-    fn overlaps(&self) -> bool {
-        let Ok(root) = whole_path(&self.root) else {
-            return true;
-        };
-        let roots = lock(&self.changes.roots);
-        let nested = |other: &&PathBuf| other.starts_with(&root) || root.starts_with(other);
-        roots.iter().filter(nested).count() > 1
     }
 
     /// Marks a directory of the share; `None` where changes are not noticed, or not all of them.
@@ -126,7 +119,7 @@ impl Mark {
 
     /// Whether what this process does in the directory may be another client's doing.
     pub fn overlaps(&self) -> bool {
-        self.share.overlaps()
+        self.share.overlaps.load(Ordering::Relaxed)
     }
 
     /// Where the directory is now, below the shared one; `None` if it is there no more.
@@ -154,10 +147,26 @@ impl Drop for Mark {
 }
 
 impl Changes {
-    /// Takes note of a shared directory, whether its changes are told or not.
-    pub(in crate::passthrough) fn note(&self, root: &Descriptor) {
+    /// Takes note of a shared directory, whether its changes are told or not. What it returns says from now on whether
+    /// another one has files in common with it.
+    pub(in crate::passthrough) fn note(&self, root: &Descriptor) -> Arc<AtomicBool> {
+        let overlaps = Arc::new(AtomicBool::new(false));
         // Without a path it has no marks either.
-        lock(&self.roots).extend(whole_path(root));
+        let Ok(path) = whole_path(root) else {
+            return overlaps;
+        };
+        let mut roots = lock(&self.roots);
+        for other in roots.iter() {
+            if other.path.starts_with(&path) || path.starts_with(&other.path) {
+                other.overlaps.store(true, Ordering::Relaxed);
+                overlaps.store(true, Ordering::Relaxed);
+            }
+        }
+        roots.push(Root {
+            path,
+            overlaps: Arc::clone(&overlaps),
+        });
+        overlaps
     }
 
     /// The marks of a directory.

@@ -29,9 +29,18 @@ pub struct Changes {
     /// Marks by what the kernel calls their directories; one for each share that knows the directory.
     marks: Mutex<HashMap<Handle, Vec<Weak<Mark>>>>,
     /// Where all directories are that were given to it.
-    roots: Mutex<Vec<PathBuf>>,
+    roots: Mutex<Vec<Root>>,
     listened: AtomicBool,
     next: AtomicU64,
+}
+
+/// A directory that was given.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    /// Whether another one is in it, or it in another, so that what this process does below it may be another client's
+    /// doing.
+    overlaps: Arc<AtomicBool>,
 }
 
 impl Changes {
