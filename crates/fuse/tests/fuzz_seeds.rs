@@ -1,9 +1,9 @@
-//! Replays the seeds of the fuzz target, and random inputs, without a fuzzer.
+//! Replays the seeds of the fuzz targets, and random inputs, without a fuzzer.
 
 use std::fs;
 use std::path::Path;
 
-use cenote_fuse::testing::{requests, streams};
+use cenote_fuse::testing::{device, requests, streams};
 use proptest::prelude::*;
 
 #[test]
@@ -14,6 +14,11 @@ fn seeds_of_requests() {
 #[test]
 fn seeds_of_streams() {
     replay("fuse_streams", streams);
+}
+
+#[test]
+fn seeds_of_the_device() {
+    replay("fuse_device", device);
 }
 
 fn replay(target: &str, play: fn(&[u8])) {
@@ -64,6 +69,15 @@ proptest! {
     #[test]
     fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..2000)) {
         requests(&data);
+    }
+
+    #[test]
+    fn any_messages(messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..40)) {
+        let framed = messages.iter().flat_map(|message| {
+            let len = message.len() as u16;
+            len.to_le_bytes().into_iter().chain(message.iter().copied())
+        });
+        device(&framed.collect::<Vec<_>>());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use cenote_virtio::block::fuzz::requests;
 use cenote_virtio::console::fuzz::chains;
 use cenote_virtio::net::fuzz::frames;
 use cenote_virtio::queue::fuzz::rings;
+use cenote_virtio::vhost_user::fuzz::messages;
 use cenote_virtio::vsock::fuzz::packets;
 use cenote_virtio::{fs as share, pmem};
 use proptest::prelude::*;
@@ -54,6 +55,11 @@ fn net_seeds() {
 #[test]
 fn share_seeds() {
     replay("fs_requests", share::fuzz::requests);
+}
+
+#[test]
+fn vhost_user_seeds() {
+    replay("vhost_user_messages", messages);
 }
 
 #[test]
@@ -129,6 +135,23 @@ proptest! {
     #[test]
     fn any_share(data in prop::collection::vec(any::<u8>(), 0..300)) {
         share::fuzz::requests(&data);
+    }
+
+    /// Rings that are set up in any order, between messages of all kinds.
+    #[test]
+    fn likely_messages(
+        sent in prop::collection::vec(
+            "[gqNox]9=\\.\\.|p9=Q\\.\\.|f9=F\\.\\.|m9='1'00SB0\\.[mi]\\.|[ar]9=0[0p]SB0\\.m?\\.|[nbE]9='[012]'[01H]\\.\\.|\
+             d9='0'0DUA0\\.\\.|d9='1'0dua0\\.\\.|[kc]9=[01]\\.e\\.|[RO]9=\\.\\.|B1='[01]'0\\.\\.|i1='[08]'8'0X\\.\\.",
+            0..40,
+        ),
+    ) {
+        messages(sent.concat().as_bytes());
+    }
+
+    #[test]
+    fn any_message(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        messages(&data);
     }
 
     #[test]

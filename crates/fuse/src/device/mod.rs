@@ -15,7 +15,7 @@ use crate::passthrough::WorkerError;
 use crate::server::Server;
 use mount::Mount;
 pub use mount::{another, attach};
-use reader::Reader;
+pub(crate) use reader::Reader;
 
 /// Why a directory cannot be mounted.
 #[derive(Debug, Error)]

@@ -58,6 +58,8 @@ impl Reader {
         };
         loop {
             let len = match rustix::io::read(&*self.device, &mut request[..]) {
+                // A socket that stands for the device has ended.
+                Ok(0) => return,
                 Ok(len) => len,
                 // The request was taken back before it was read.
                 Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => continue,

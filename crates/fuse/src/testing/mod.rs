@@ -1,11 +1,13 @@
 //! A client that is a test: it sends what it likes, well-formed or not, and looks at the replies.
 
 mod client;
+mod device;
 mod play;
 mod share;
 mod streams;
 
 pub use client::FakeClient;
+pub use device::device;
 pub use play::requests;
 pub use share::{Share, as_one_user};
 pub use streams::streams;

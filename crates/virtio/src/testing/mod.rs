@@ -23,7 +23,7 @@ mod choices;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -283,6 +283,11 @@ impl Driver {
     /// A copy of the doorbell's descriptor.
     pub fn doorbell(&self) -> OwnedFd {
         self.doorbell.try_clone().expect("a descriptor")
+    }
+
+    /// The doorbell's descriptor.
+    pub fn doorbell_fd(&self) -> BorrowedFd<'_> {
+        self.doorbell.as_fd()
     }
 
     /// A copy of the interrupt's descriptor.

@@ -19,7 +19,7 @@ use crate::device::{Activation, Device, feature};
 use crate::memory::Memory;
 
 /// The feature bit by which the front-end learns that there are protocol features.
-const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+pub const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 
 /// Largest piece of configuration space that is read or written at once; no device of ours has more.
 const MAX_CONFIG: u32 = 256;

@@ -18,6 +18,8 @@
 //! device runs, which would end this process by a signal. QEMU's memfd is sealed against that.
 
 mod backend;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod regions;
 mod rings;
 
