@@ -121,8 +121,8 @@ fn lines(unmet: &[Unmet]) -> String {
 
 /// Who hears how far a build is.
 pub trait Progress {
-    /// A part of the work begins.
-    fn stage(&self, text: &str);
+    /// A part of the work begins, of about so many steps, if that is known: fewer where it goes on with an earlier build.
+    fn stage(&self, text: &str, steps: Option<u64>);
     /// The part goes on: a line of the program that does it, such as `  CC      mm/slub.o`.
     fn step(&self, line: &str);
     /// Something that is to be seen when the work is over, too.
@@ -151,7 +151,7 @@ impl Build<'_> {
         let architecture = Architecture::host().ok_or(Error::Architecture)?;
         let toolchain = Toolchain::find(self.path, !inputs::PATCHES.is_empty())?;
         let lock = self.lock(progress)?;
-        progress.stage("looking for the newest source");
+        progress.stage("looking for the newest source", None);
         let scratch = || lock.temporary().map_err(store::Error::io(lock.folder()));
         let package = Package::find(self.source, scratch()?)?;
         let inputs = Inputs::new(architecture, package.id(), toolchain.compiler.clone());
@@ -173,7 +173,7 @@ impl Build<'_> {
             make.envs(arguments.iter().copied());
             log.run(make, "make", |line| progress.step(line))
         };
-        progress.stage("configuring");
+        progress.stage("configuring", None);
         fs::create_dir_all(&objects).map_err(store::Error::io(&objects))?;
         let wanted = place.join("wanted.config");
         fs::write(&wanted, config::merge(&inputs.fragments)).map_err(store::Error::io(&wanted))?;
@@ -187,7 +187,7 @@ impl Build<'_> {
         if !unmet.is_empty() {
             return Err(Error::Unmet(unmet));
         }
-        progress.stage(&format!("compiling {name}"));
+        progress.stage(&format!("compiling {name}"), Some(recipe::COMPILE_STEPS));
         make(recipe::COMPILE, &[])?;
         let mut strip = toolchain.command("strip");
         let stripped = place.join(VMLINUX);
@@ -211,7 +211,7 @@ impl Build<'_> {
         if let Some(lock) = Lock::try_take(&folder).map_err(failed())? {
             return Ok(lock);
         }
-        progress.stage("waiting for another build");
+        progress.stage("waiting for another build", None);
         Ok(Lock::take(&folder).map_err(failed())?)
     }
 

@@ -283,11 +283,9 @@ fn bounded(content: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 pub(crate) fn write_record(path: &Path, record: &Record) -> Result<(), store::Error> {
-    let json = serde_json::to_vec_pretty(record).map_err(|source| store::Error::Record {
-        path: path.to_owned(),
-        source,
-    })?;
-    fs::write(path, json).map_err(store::Error::io(path))
+    let json = serde_json::to_vec_pretty(record).map_err(io::Error::from);
+    json.and_then(|json| fs::write(path, json))
+        .map_err(store::Error::io(path))
 }
 
 #[cfg(test)]

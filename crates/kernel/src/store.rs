@@ -43,13 +43,17 @@ pub enum Error {
         /// What is wrong with it.
         source: vmlinux::Error,
     },
-    /// A record cannot be read.
-    #[error("{} is damaged; remove its folder and run `cenote kernel install`", path.display())]
-    Record {
+    /// A kernel's record is missing or says nothing.
+    #[error(
+        "the guest kernel {name} is damaged, its {} cannot be read; remove it (`cenote kernel rm {name}`) and install or build it again", path.display()
+    )]
+    Damaged {
+        /// The name of the kernel's folder.
+        name: String,
         /// The record.
         path: PathBuf,
         /// What is wrong.
-        source: serde_json::Error,
+        source: io::Error,
     },
     /// An earlier Cenote has installed it, without modules that are needed now.
     #[error(
@@ -206,22 +210,33 @@ impl Store {
     }
 
     /// All installed kernels: built ones, the last built first, then a distribution's, the newest release first.
+    /// [`Store::damaged`] has those that are left out.
     ///
     /// # Errors
-    /// When the folder or a record cannot be read.
+    /// When the folder cannot be read.
     pub fn list(&self) -> Result<Vec<Kernel>, Error> {
-        let mut kernels = Vec::new();
-        for folder in folders(&self.folder)? {
-            kernels.push(read(&folder)?);
-        }
-        for folder in self.outer.iter().map(|outer| folders(outer)) {
-            for folder in folder? {
-                let kernel = read(&folder)?;
+        Ok(self.read_all()?.0)
+    }
+
+    /// An [`Error::Damaged`] for each kernel that has no readable record.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn damaged(&self) -> Result<Vec<Error>, Error> {
+        Ok(self.read_all()?.1)
+    }
+
+    fn read_all(&self) -> Result<(Vec<Kernel>, Vec<Error>), Error> {
+        let (mut kernels, mut damaged) = read_all(&self.folder)?;
+        if let Some(outer) = &self.outer {
+            let (lent, damaged_there) = read_all(outer)?;
+            for kernel in lent {
                 if kernels.iter().all(|own| own.version != kernel.version) {
                     let cache = self.folder.join(LENT);
                     kernels.push(Kernel { cache, ..kernel });
                 }
             }
+            damaged.extend(damaged_there);
         }
         let built = |kernel: &Kernel| kernel.built.as_ref().map(|built| built.at);
         kernels.sort_by(|a, b| {
@@ -229,36 +244,60 @@ impl Store {
                 .cmp(&built(a))
                 .then_with(|| version::compare(&b.version, &a.version))
         });
-        Ok(kernels)
+        Ok((kernels, damaged))
     }
 
     /// The kernel of the given version, or the first of [`Store::list`].
     ///
     /// # Errors
-    /// [`Error::None`] and [`Error::Unknown`] name the remedy.
+    /// [`Error::None`], [`Error::Unknown`] and [`Error::Damaged`] name the remedy.
     pub fn choose(&self, name: Option<&str>) -> Result<Kernel, Error> {
-        let mut kernels = self.list()?.into_iter();
-        match name {
-            None => kernels.next().ok_or(Error::None),
-            Some(name) => kernels
-                .find(|kernel| kernel.version == name)
-                .ok_or_else(|| Error::Unknown(name.to_owned())),
+        let (kernels, damaged) = self.read_all()?;
+        let wanted = |version: &str| name.is_none_or(|name| name == version);
+        if let Some(kernel) = kernels.into_iter().find(|kernel| wanted(&kernel.version)) {
+            return Ok(kernel);
         }
+        let damaged = damaged
+            .into_iter()
+            .find(|error| matches!(error, Error::Damaged { name, .. } if wanted(name)));
+        Err(match (damaged, name) {
+            (Some(damaged), _) => damaged,
+            (None, Some(name)) => Error::Unknown(name.to_owned()),
+            (None, None) => Error::None,
+        })
     }
 
-    /// Removes a kernel. A machine that runs it goes on.
+    /// Removes a kernel, also a damaged one. A machine that runs it goes on.
     ///
     /// # Errors
     /// When there is none of this name or it cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let lock = Lock::take(&self.folder).map_err(Error::io(&self.folder))?;
-        let kernel = self.choose(Some(name))?;
-        if kernel.cache != kernel.folder {
-            return Err(Error::Lent(kernel.version));
+        let (name, folder) = match self.choose(Some(name)) {
+            Ok(kernel) => (kernel.version, kernel.folder),
+            Err(Error::Damaged { name, .. }) => {
+                let own = self.folder.join(&name);
+                (name, own)
+            }
+            Err(error) => return Err(error),
+        };
+        if !folder.starts_with(&self.folder) || !folder.exists() {
+            return Err(Error::Lent(name));
         }
-        lock.remove(&kernel.version)
-            .map_err(Error::io(kernel.folder))
+        lock.remove(&name).map_err(Error::io(folder))
     }
+}
+
+/// The kernels in `store`, and those that are damaged.
+fn read_all(store: &Path) -> Result<(Vec<Kernel>, Vec<Error>), Error> {
+    let (mut kernels, mut damaged) = (Vec::new(), Vec::new());
+    for folder in folders(store)? {
+        match read(&folder) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(error) => damaged.push(error),
+        }
+    }
+    Ok((kernels, damaged))
 }
 
 /// The folders of the kernels in `store`.
@@ -309,9 +348,16 @@ fn size(folder: &Path) -> io::Result<u64> {
 /// Reads the kernel in `folder`.
 pub(crate) fn read(folder: &Path) -> Result<Kernel, Error> {
     let path = folder.join(RECORD);
-    let json = fs::read(&path).map_err(Error::io(&path))?;
-    let record: Record =
-        serde_json::from_slice(&json).map_err(|source| Error::Record { path, source })?;
+    let record = fs::read(&path).and_then(|json| Ok(serde_json::from_slice::<Record>(&json)?));
+    let record = record.map_err(|source| Error::Damaged {
+        name: folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        path,
+        source,
+    })?;
     let modules = record
         .modules
         .into_iter()

@@ -83,7 +83,7 @@ impl Place {
 struct Silent;
 
 impl Progress for Silent {
-    fn stage(&self, _: &str) {}
+    fn stage(&self, _: &str, _: Option<u64>) {}
     fn step(&self, _: &str) {}
     fn notice(&self, _: &str) {}
 }
@@ -92,7 +92,7 @@ impl Progress for Silent {
 struct Heard(Mutex<Vec<String>>);
 
 impl Progress for Heard {
-    fn stage(&self, text: &str) {
+    fn stage(&self, text: &str, _: Option<u64>) {
         self.0.lock().unwrap().push(text.to_owned());
     }
     fn step(&self, line: &str) {

@@ -116,17 +116,18 @@ const TICK: Duration = Duration::from_millis(200);
 impl Default for Work {
     fn default() -> Self {
         let line = ProgressBar::new_spinner();
-        let style = "{prefix}, {elapsed}, {pos} steps: {wide_msg}";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            line.set_style(style);
-        }
         Self { line }
     }
 }
 
 impl build::Progress for Work {
-    fn stage(&self, text: &str) {
+    fn stage(&self, text: &str, steps: Option<u64>) {
         self.line.reset();
+        let total = steps.map_or(String::new(), |steps| format!(" of about {steps}"));
+        let style = format!("{{prefix}}, {{elapsed}}, {{pos}}{total} steps: {{wide_msg}}");
+        if let Ok(style) = ProgressStyle::with_template(&style) {
+            self.line.set_style(style);
+        }
         self.line.set_prefix(text.to_owned());
         self.line.set_message("");
         self.line.enable_steady_tick(TICK);
@@ -154,7 +155,7 @@ impl Drop for Work {
 struct Stages;
 
 impl build::Progress for Stages {
-    fn stage(&self, text: &str) {
+    fn stage(&self, text: &str, _steps: Option<u64>) {
         announce(text);
     }
 

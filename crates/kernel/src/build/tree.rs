@@ -88,13 +88,13 @@ impl Package {
         let deb = match &self.origin {
             Origin::Here(deb) => deb,
             Origin::Archive { apt, .. } => {
-                progress.stage(&format!("fetching {}", self.id()));
+                progress.stage(&format!("fetching {}", self.id()), None);
                 let files = apt.download(&[&self.name])?;
                 let file = files.first().ok_or(Error::NoSource)?;
                 &Deb::open(file)?
             }
         };
-        progress.stage("unpacking the source");
+        progress.stage("unpacking the source", None);
         let tarball = self.tarball(deb, scratch)?;
         let new = scratch.join("tree");
         fs::create_dir(&new).map_err(store::Error::io(&new))?;

@@ -17,7 +17,7 @@ mod toolchain;
 struct Said(RefCell<Vec<String>>);
 
 impl Progress for Said {
-    fn stage(&self, _: &str) {}
+    fn stage(&self, _: &str, _: Option<u64>) {}
     fn step(&self, _: &str) {}
     fn notice(&self, text: &str) {
         self.0.borrow_mut().push(text.to_owned());

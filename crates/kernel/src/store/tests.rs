@@ -83,13 +83,41 @@ fn a_removed_kernel_is_gone_and_another_removal_says_so() {
 }
 
 #[test]
-fn a_damaged_record_names_its_file() {
+fn damaged_kernels_are_named_and_removed_and_hide_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     put(&store, "7.3.4");
-    let path = folder.path().join("7.3.4/kernel.json");
+    put(&store, "7.9.1");
+    let path = folder.path().join("7.9.1/kernel.json");
     fs::write(&path, "{").unwrap();
-    assert!(matches!(store.list(), Err(Error::Record { path: named, .. }) if named == path));
+    fs::create_dir(folder.path().join("7.10.0")).unwrap();
+
+    assert_eq!(store.choose(None).unwrap().version, "7.3.4");
+    assert_eq!(store.list().unwrap().len(), 1);
+    let mut damaged = store.damaged().unwrap();
+    damaged.sort_by_key(ToString::to_string);
+    let [empty, unreadable] = &damaged[..] else {
+        panic!("{damaged:?}")
+    };
+    assert!(empty.to_string().contains("cenote kernel rm 7.10.0"));
+    assert!(matches!(unreadable, Error::Damaged { path: named, .. } if *named == path));
+    let refused = store.choose(Some("7.9.1"));
+    assert!(matches!(refused, Err(Error::Damaged { name, .. }) if name == "7.9.1"));
+
+    store.remove("7.9.1").unwrap();
+    store.remove("7.10.0").unwrap();
+    assert!(store.damaged().unwrap().is_empty());
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_damaged_kernel_alone_is_not_taken_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let lender = Store::new(folder.path().join("lender"));
+    fs::create_dir_all(lender.folder().join("7.3.4")).unwrap();
+    let store = Store::new(folder.path().join("own")).over(lender.folder());
+    assert!(matches!(store.choose(None), Err(Error::Damaged { .. })));
+    assert!(matches!(store.remove("7.3.4"), Err(Error::Lent(name)) if name == "7.3.4"));
 }
 
 #[test]

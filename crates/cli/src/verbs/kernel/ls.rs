@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::users;
 use crate::flags::size::Size;
 use crate::output::listing::{self, Format, Row};
+use crate::output::progress::announce;
 
 /// List guest kernels; the first one is the default
 ///
@@ -68,9 +69,13 @@ impl Row for Line {
 
 impl Ls {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let kernels = super::store()?.list()?.into_iter();
+        let store = super::store()?;
+        let kernels = store.list()?.into_iter();
         let lines = kernels.map(Line::new).collect::<Result<Vec<_>, _>>()?;
         listing::print(self.format, &lines)?;
+        for damaged in store.damaged()? {
+            announce(&format!("{:#}", anyhow::Error::new(damaged)));
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
