@@ -43,6 +43,7 @@ fn without_a_machine_started() {
         &["give a command", "cenote exec nobody COMMAND"],
     );
     refused(&["exec", "nobody", "true"], &["nobody", "cenote ps -a"]);
+    refused(&["stats", "nobody"], &["cenote stats --fs nobody"]);
     refused(&["rm", "nobody"], &["nobody", "cenote ps -a"]);
     refused(&["rmi", "nothing-here"], &["nothing-here", "cenote images"]);
     refused(&["load", "-i", "/etc/hostname"], &["/etc/hostname"]);
@@ -61,6 +62,7 @@ fn a_wrong_command_line_is_told_by_the_parser() {
         ),
         (&["run", "-m", "lots", "busybox"], "`lots` is no size"),
         (&["run", "--name", "a/b", "busybox"], "`a/b` is no name"),
+        (&["debug", "trace", "--rate", "0", "x"], "0 is not in 1.."),
         (&["frobnicate"], "frobnicate"),
         (&["kill", "-s", "NONSENSE", "x"], "`NONSENSE` is no signal"),
     ] {

@@ -166,8 +166,11 @@ fn listen(path: PathBuf) -> anyhow::Result<(UnixListener, SocketPath)> {
     let failed = || format!("cannot make the socket {}", path.display());
     let listener = match UnixListener::bind(&path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if !is_abandoned(&path) {
-                return Err(error).with_context(failed);
+            if let Some(there) = still_used(&path) {
+                bail!(
+                    "{}: {there}; give another --socket-path, or remove it first",
+                    failed()
+                );
             }
             fs::remove_file(&path).with_context(failed)?;
             UnixListener::bind(&path)
@@ -188,11 +191,15 @@ fn listen(path: PathBuf) -> anyhow::Result<(UnixListener, SocketPath)> {
     Ok((listener, SocketPath(path)))
 }
 
-/// Whether there is a socket at which nobody listens. Connecting to a file of another kind is refused as well.
-fn is_abandoned(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-        && UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// What is there, unless it is a socket at which nobody listens. Connecting to a file of another kind is refused as well.
+fn still_used(path: &Path) -> Option<&'static str> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        return Some("something that is no socket is there already");
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
+        _ => Some("somebody serves at this socket already"),
+    }
 }
 
 /// The listening socket that was inherited as `number`.

@@ -8,7 +8,7 @@ fn a_socket_takes_the_place_of_an_abandoned_one_and_of_nothing_else() {
     // Somebody listens there.
     let error = listen(path.clone()).err().unwrap();
     assert!(
-        error.to_string().contains("cannot make the socket"),
+        error.to_string().contains("somebody serves at this socket"),
         "{error}"
     );
     drop(first);
@@ -22,7 +22,10 @@ fn a_socket_takes_the_place_of_an_abandoned_one_and_of_nothing_else() {
     fs::write(&file, "content").unwrap();
     std::os::unix::fs::symlink(&file, folder.path().join("link")).unwrap();
     for name in ["precious", "link"] {
-        listen(folder.path().join(name)).err().unwrap();
+        let error = listen(folder.path().join(name)).err().unwrap().to_string();
+        for word in [name, "no socket", "another --socket-path"] {
+            assert!(error.contains(word), "{error}");
+        }
     }
     assert_eq!(fs::read_to_string(file).unwrap(), "content");
 }

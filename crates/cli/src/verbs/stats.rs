@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use cenote_sandbox::observe::{OperationStats, ShareStats};
 use clap::Args;
 use serde::Serialize;
@@ -17,7 +18,7 @@ use crate::output::quantity;
 #[derive(Debug, Args)]
 pub struct Stats {
     /// Operations on shares, volumes included; there are no other statistics yet
-    #[arg(long, required = true)]
+    #[arg(long)]
     fs: bool,
     /// How to print them
     #[arg(long, default_value = "table")]
@@ -90,6 +91,12 @@ impl Row for Line {
 
 impl Stats {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if !self.fs {
+            bail!(
+                "only what a container does on its shares is counted: cenote stats --fs {}",
+                self.container
+            );
+        }
         let shares = sandbox::find(&self.container)?.share_stats()?;
         let lines: Vec<_> = shares.into_iter().flat_map(Line::all).collect();
         listing::print(self.format, &lines)?;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ use crate::verbs::sandbox;
 #[derive(Debug, Args)]
 pub struct Trace {
     /// Print one in so many requests; tracing few costs little
-    #[arg(long, default_value = "1", value_name = "N")]
-    rate: NonZeroU32,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
     /// Only the share that the container has there
     #[arg(long, value_name = "PATH")]
     share: Option<String>,
@@ -35,12 +34,11 @@ impl Trace {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let sandbox = sandbox::find(&self.container)?;
         let mut printer = Printer::default();
-        let rate = self.rate.get();
-        sandbox.trace(rate, self.share.as_deref(), &mut |told| {
+        sandbox.trace(self.rate, self.share.as_deref(), &mut |told| {
             let text = match told {
                 Told::Begun { targets, clock } => {
                     printer.targets = targets.to_vec();
-                    head(&self.container, rate, clock)
+                    head(&self.container, self.rate, clock)
                 }
                 Told::Request(request) => printer.line(&request),
                 Told::Lost(count) => format!("# {count} more came too fast to be told of"),
