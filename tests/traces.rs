@@ -72,7 +72,7 @@ fn session(transport: &str, queue: bool) {
         {
             all.push(out.next().unwrap());
         }
-        trace.signal(Signal::INT);
+        trace.signal(Signal::TERM);
         trace.dies();
         (head, all)
     };
