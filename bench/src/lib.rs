@@ -13,5 +13,6 @@ pub mod layout;
 pub mod machine;
 pub mod memory;
 pub mod report;
+pub mod requests;
 pub mod series;
 pub mod tree;
