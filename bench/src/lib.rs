@@ -15,4 +15,5 @@ pub mod memory;
 pub mod report;
 pub mod requests;
 pub mod series;
+pub mod small_files;
 pub mod tree;

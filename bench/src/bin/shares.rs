@@ -3,16 +3,15 @@
 //! The directory is mounted natively, from `/dev/fuse` or with a local stream between it and the server as there is between a
 //! guest and its host, so this is the server and the messages alone: no virtual machine.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Barrier};
-use std::time::Instant;
+use std::sync::Arc;
 
 use anyhow::Context;
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::{Series, in_turn};
+use cenote_bench::small_files::{SIZE, SmallFiles};
 use cenote_fuse::device::{Session, attach};
 use cenote_fuse::passthrough::{Config, Passthrough};
 use cenote_fuse::server::Server;
@@ -39,7 +38,15 @@ struct Shares {
     flags: Flags,
 }
 
-const SIZE: usize = 4096;
+impl Shares {
+    fn small_files(&self) -> SmallFiles {
+        SmallFiles {
+            workers: self.workers,
+            files: self.files,
+        }
+    }
+}
+
 /// The sides.
 const SIDES: [Way; 8] = [
     Way::Host,
@@ -216,61 +223,17 @@ fn run(bench: &Shares, shared: &Path, point: &Path, way: Way) -> anyhow::Result<
     let mount = || Mounted::new(shared, point, way);
     let session = mount()?;
     let place = if session.is_some() { point } else { shared };
-    let write = timed(bench, |number| {
-        let mut file = File::create(place.join(number.to_string()))?;
-        file.write_all(&[number as u8; SIZE])?;
-        file.sync_all()
-    })?;
+    let files = bench.small_files();
+    let write = files.write(place)?;
     drop(session);
     // A client that knows nothing of the files.
     let session = mount()?;
-    let read = || {
-        timed(bench, |number| {
-            let mut data = [0; SIZE];
-            File::open(place.join(number.to_string()))?.read_exact(&mut data)?;
-            assert!(data.iter().all(|byte| *byte == number as u8));
-            Ok(())
-        })
-    };
-    let (first_read, second_read) = (read()?, read()?);
+    let (first_read, second_read) = (files.read(place)?, files.read(place)?);
     drop(session);
-    for number in 0..bench.files {
-        fs::remove_file(shared.join(number.to_string()))?;
-    }
+    files.remove(shared)?;
     Ok(Run {
         write,
         first_read,
         second_read,
-    })
-}
-
-/// Lets the workers do something to every file, and answers the seconds from when the first begins until the last is done.
-fn timed(
-    bench: &Shares,
-    work: impl Fn(usize) -> std::io::Result<()> + Sync,
-) -> anyhow::Result<f64> {
-    let begin = Barrier::new(bench.workers);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..bench.workers)
-            .map(|worker| {
-                let (begin, work) = (&begin, &work);
-                scope.spawn(move || {
-                    begin.wait();
-                    let begun = Instant::now();
-                    (worker..bench.files)
-                        .step_by(bench.workers)
-                        .try_for_each(work)
-                        .map(|()| (begun, Instant::now()))
-                })
-            })
-            .collect();
-        let times: Vec<_> = workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a worker"))
-            .collect::<Result<_, _>>()?;
-        let begun = times.iter().map(|(begun, _)| *begun).min();
-        let ended = times.iter().map(|(_, ended)| *ended).max();
-        let (begun, ended) = begun.zip(ended).context("no workers")?;
-        Ok((ended - begun).as_secs_f64())
     })
 }
