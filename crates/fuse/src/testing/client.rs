@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use super::messages;
 use crate::passthrough::{Config, Passthrough, Worker};
 use crate::server::{Body, Bytes, HandleError, Incoming, Later, Reply, Server};
 use crate::wire::*;
@@ -57,10 +58,11 @@ impl FakeClient {
     /// If the directory cannot be served.
     pub fn of(server: Server) -> FakeClient {
         let worker = server.directory().worker().expect("a worker");
+        let (uid, gid) = messages::me();
         let mut client = FakeClient {
             server,
-            uid: rustix::process::getuid().as_raw(),
-            gid: rustix::process::getgid().as_raw(),
+            uid,
+            gid,
             deaf: false,
             worker,
             unique: 0,
@@ -72,15 +74,7 @@ impl FakeClient {
 
     /// Offers everything that the protocol has.
     pub fn init(&mut self) -> Result<InitOut, Errno> {
-        let offer = InitIn {
-            major: MAJOR,
-            minor: MINOR,
-            max_readahead: 131_072,
-            flags: u32::MAX >> 1,
-            flags2: u32::MAX,
-            unused: [0; 11],
-        };
-        self.get(Opcode::Init, ROOT, &[offer.as_bytes()])
+        self.get(Opcode::Init, ROOT, &[messages::whole_offer().as_bytes()])
     }
 
     /// Sends a request; the reply's body, empty if there is no reply.
@@ -92,21 +86,8 @@ impl FakeClient {
     /// A whole message.
     pub fn message(&mut self, opcode: Opcode, node: u64, parts: &[&[u8]]) -> Vec<u8> {
         self.unique += 2;
-        let header = InHeader {
-            len: (size_of::<InHeader>() + parts.iter().map(|part| part.len()).sum::<usize>())
-                as u32,
-            opcode: opcode as u32,
-            unique: self.unique,
-            node,
-            uid: self.uid,
-            gid: self.gid,
-            pid: 1,
-            extensions: 0,
-            padding: 0,
-        };
-        let mut message = header.as_bytes().to_vec();
-        parts.iter().for_each(|part| message.extend(*part));
-        message
+        let from = (self.uid, self.gid);
+        messages::message(from, self.unique, opcode, node, parts, 0)
     }
 
     /// The number of the last request.

@@ -2,12 +2,14 @@
 
 mod client;
 mod device;
+mod messages;
 mod play;
 mod share;
 mod streams;
 
 pub use client::FakeClient;
 pub use device::device;
+pub use messages::{me, message, whole_offer};
 pub use play::requests;
 pub use share::{Share, as_one_user};
 pub use streams::streams;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::FakeClient;
+use super::{FakeClient, me};
 use crate::passthrough::{Config, Ids};
 
 /// `inside` is shared; `outside` has a file `secret`. Both go when it is dropped.
@@ -57,12 +57,8 @@ impl Share {
 
 /// The server acts as the user who runs the test.
 pub fn as_one_user() -> Config {
-    let me = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
     Config {
-        ids: Ids::one(me, me),
+        ids: Ids::one(me(), me()),
         ..Config::default()
     }
 }

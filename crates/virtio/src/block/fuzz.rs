@@ -2,7 +2,6 @@
 //! its kind, its sector, and the buffers of its chain up to a full stop, each a place and a length; a capital letter is a
 //! buffer for the device to write. `i1hhDsS1.` reads sector 1. `=` writes a range (sector, count, flags) to where `d` is.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use tempfile::NamedTempFile;
@@ -10,19 +9,15 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
     VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
 };
-use vm_memory::{FileOffset, MmapRegion};
 
 use super::BlockSpec;
 use super::disk::{Disk, SECTOR};
 use super::worker::{Service, Shared};
-use crate::memory::Windows;
 use crate::queue_thread::Waiter;
-use crate::testing::{Buffer, Choices, Driver, FakeGuest, RAM_SIZE};
+use crate::testing::{Buffer, Choices, CutWindow, Driver, FakeGuest};
 
 const SECTORS: u64 = 64;
 const PAGE: u64 = 4096;
-/// Where the window begins: a page of a file, and a page beyond its end.
-const WINDOW: u64 = 1 << 32;
 /// Most requests of one play, and most buffers of a request, so that the fake driver's descriptors suffice.
 const MAX_REQUESTS: usize = 64;
 const MAX_BUFFERS: usize = 8;
@@ -59,27 +54,20 @@ struct Host {
     guest: FakeGuest,
     driver: Driver,
     page: u64,
-    image: File,
+    window: CutWindow,
     file: NamedTempFile,
 }
 
 impl Host {
     fn new() -> Self {
-        let image = tempfile::tempfile().expect("a file");
-        image.set_len(2 * PAGE).expect("a file");
-        let from = FileOffset::new(image.try_clone().expect("a file"), 0);
-        let window = MmapRegion::from_file(from, 2 * PAGE as usize).expect("a mapping");
-        image.set_len(PAGE).expect("a file");
-        let windows = Arc::new(Windows::new());
-        windows.add(WINDOW, Arc::new(window)).expect("a window");
         let file = NamedTempFile::new().expect("a file");
         file.as_file().set_len(SECTORS * SECTOR).expect("a file");
-        let mut guest = FakeGuest::with_windows(windows);
+        let (window, mut guest) = CutWindow::with_guest();
         Self {
             driver: guest.driver(0, 16),
             page: guest.allocate(1 << 16),
             guest,
-            image,
+            window,
             file,
         }
     }
@@ -129,18 +117,10 @@ impl Host {
                 b'h' => self.page,
                 b'd' => self.page + PAGE,
                 b's' => self.page + 2 * PAGE,
-                b'w' => WINDOW,
-                b'b' => WINDOW + PAGE,
-                b'c' => WINDOW + PAGE - 256,
-                b'e' => RAM_SIZE - 256,
-                other => u64::from(other) << 56,
+                _ => CutWindow::place(place),
             };
             let len = length(bytes.u8());
-            buffers.push(if place.is_ascii_uppercase() {
-                Buffer::writable(addr, len)
-            } else {
-                Buffer::readable(addr, len)
-            });
+            buffers.push(Buffer::by_case(place, addr, len));
         }
         if buffers.is_empty() {
             buffers.push(Buffer::readable(self.page, 16));
@@ -151,9 +131,9 @@ impl Host {
     }
 
     fn check(&self) {
-        let len = |file: &File| file.metadata().expect("a file").len();
-        assert_eq!(len(self.file.as_file()), SECTORS * SECTOR);
-        assert_eq!(len(&self.image), PAGE);
+        let len = self.file.as_file().metadata().expect("a file").len();
+        assert_eq!(len, SECTORS * SECTOR);
+        self.window.check();
     }
 }
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use cenote_fuse::passthrough::{Config, Passthrough};
 use cenote_fuse::server::Server;
-use cenote_fuse::testing::{Share, as_one_user};
+use cenote_fuse::testing::{Share, as_one_user, me, message, whole_offer};
 use cenote_fuse::wire::{
-    CreateIn, CreateOut, EntryOut, InHeader, InitIn, MAJOR, MINOR, Opcode, OutHeader, ROOT, ReadIn,
-    WriteIn, WriteOut,
+    CreateIn, CreateOut, EntryOut, Opcode, OutHeader, ROOT, ReadIn, WriteIn, WriteOut,
 };
 use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -72,21 +71,7 @@ impl FakeDriver {
     /// A message, with `data` bytes to follow it.
     pub fn message(&mut self, opcode: Opcode, node: u64, parts: &[&[u8]], data: u32) -> Vec<u8> {
         self.unique += 2;
-        let len = size_of::<InHeader>() + parts.iter().map(|part| part.len()).sum::<usize>();
-        let header = InHeader {
-            len: len as u32 + data,
-            opcode: opcode as u32,
-            unique: self.unique,
-            node,
-            uid: rustix::process::getuid().as_raw(),
-            gid: rustix::process::getgid().as_raw(),
-            pid: 1,
-            extensions: 0,
-            padding: 0,
-        };
-        let mut message = header.as_bytes().to_vec();
-        parts.iter().for_each(|part| message.extend(*part));
-        message
+        message(me(), self.unique, opcode, node, parts, data)
     }
 
     /// The number of the last message.
@@ -144,15 +129,7 @@ impl FakeDriver {
 
     /// Makes itself known, as a client that offers everything.
     pub fn init(&mut self) {
-        let offer = InitIn {
-            major: MAJOR,
-            minor: MINOR,
-            max_readahead: 131_072,
-            flags: u32::MAX >> 1,
-            flags2: u32::MAX,
-            unused: [0; 11],
-        };
-        self.ask(Opcode::Init, 0, &[offer.as_bytes()])
+        self.ask(Opcode::Init, 0, &[whole_offer().as_bytes()])
             .expect("INIT");
     }
 

@@ -2,27 +2,18 @@
 //! length that it claims, and the buffers of its chain up to a full stop: `m` is the message, the others are a place and a
 //! length; a capital letter is a buffer for the device to write. `c=mSk.` makes a file, `w=mdpSk.` writes a page to it.
 
-use std::fs::File;
-use std::sync::Arc;
-
 use cenote_fuse::passthrough::{Config, Locks, Passthrough};
 use cenote_fuse::server::Server;
-use cenote_fuse::testing::{Share, as_one_user};
+use cenote_fuse::testing::{Share, as_one_user, me, message, whole_offer};
 use cenote_fuse::wire::{
-    CreateIn, EntryOut, FileLock, ForgetIn, InHeader, InitIn, LkIn, MAJOR, MINOR, Opcode, OpenOut,
-    OutHeader, ROOT, ReadIn, WriteIn,
+    CreateIn, EntryOut, FileLock, ForgetIn, LkIn, Opcode, OpenOut, OutHeader, ROOT, ReadIn, WriteIn,
 };
-use vm_memory::{FileOffset, MmapRegion};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::aside::Aside;
 use super::worker::{Next, Service};
-use crate::memory::Windows;
-use crate::testing::{Buffer, Choices, Driver, FakeGuest, RAM_SIZE};
+use crate::testing::{Buffer, Choices, CutWindow, Driver, FakeGuest};
 
-const PAGE: u64 = 4096;
-/// Where the window begins: a page of a file, and a page beyond its end.
-const WINDOW: u64 = 1 << 32;
 /// Most requests of one play, and most buffers of a request, so that the fake driver's descriptors suffice.
 const MAX_REQUESTS: usize = 60;
 const MAX_BUFFERS: usize = 8;
@@ -67,7 +58,7 @@ struct Host {
     guest: FakeGuest,
     driver: Driver,
     page: u64,
-    image: File,
+    window: CutWindow,
     share: Share,
     /// What the last reply told.
     node: u64,
@@ -78,19 +69,12 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let image = tempfile::tempfile().expect("a file");
-        image.set_len(2 * PAGE).expect("a file");
-        let from = FileOffset::new(image.try_clone().expect("a file"), 0);
-        let window = MmapRegion::from_file(from, 2 * PAGE as usize).expect("a mapping");
-        image.set_len(PAGE).expect("a file");
-        let windows = Arc::new(Windows::new());
-        windows.add(WINDOW, Arc::new(window)).expect("a window");
-        let mut guest = FakeGuest::with_windows(windows);
+        let (window, mut guest) = CutWindow::with_guest();
         Self {
             driver: guest.driver(1, RING_SIZE),
             page: guest.allocate(1 << 20),
             guest,
-            image,
+            window,
             share: Share::new(),
             node: ROOT,
             fh: 0,
@@ -134,14 +118,6 @@ impl Host {
             lk_flags: 0,
             padding: 0,
         };
-        let init = InitIn {
-            major: MAJOR,
-            minor: MINOR,
-            max_readahead: 1 << 17,
-            flags: u32::MAX >> 1,
-            flags2: u32::MAX,
-            unused: [0; 11],
-        };
         let create = CreateIn {
             flags: libc::O_RDWR as u32,
             mode: 0o100_644,
@@ -153,7 +129,7 @@ impl Host {
         let mut write = WriteIn::new_zeroed();
         (write.fh, write.size) = (self.fh, 4096);
         let (opcode, body) = match operation {
-            b'i' => (Opcode::Init, init.as_bytes().to_vec()),
+            b'i' => (Opcode::Init, whole_offer().as_bytes().to_vec()),
             b'l' => (Opcode::Lookup, b"f\0".to_vec()),
             b'c' => (Opcode::Create, [create.as_bytes(), b"f\0"].concat()),
             b'o' => (Opcode::Opendir, vec![0; 8]),
@@ -172,22 +148,8 @@ impl Host {
                 (known, body)
             }
         };
-        let header = InHeader {
-            len: 0,
-            opcode: opcode as u32,
-            unique: self.offered as u64,
-            node: if matches!(operation, b'f') {
-                self.node
-            } else {
-                ROOT
-            },
-            uid: rustix::process::getuid().as_raw(),
-            gid: rustix::process::getgid().as_raw(),
-            pid: 1,
-            extensions: 0,
-            padding: 0,
-        };
-        [header.as_bytes(), &body].concat()
+        let node = if operation == b'f' { self.node } else { ROOT };
+        message(me(), self.offered as u64, opcode, node, &[&body], 0)
     }
 
     fn buffers(&self, message: u32, bytes: &mut Choices<'_>) -> Vec<Buffer> {
@@ -204,18 +166,10 @@ impl Host {
             let addr = match place.to_ascii_lowercase() {
                 b'd' => self.page + (1 << 16),
                 b's' => self.page + (1 << 17),
-                b'w' => WINDOW,
-                b'b' => WINDOW + PAGE,
-                b'c' => WINDOW + PAGE - 256,
-                b'e' => RAM_SIZE - 256,
-                other => u64::from(other) << 56,
+                _ => CutWindow::place(place),
             };
             let len = length(bytes.u8());
-            buffers.push(if place.is_ascii_uppercase() {
-                Buffer::writable(addr, len)
-            } else {
-                Buffer::readable(addr, len)
-            });
+            buffers.push(Buffer::by_case(place, addr, len));
         }
         if buffers.is_empty() {
             buffers.push(Buffer::readable(self.page, message));
@@ -248,8 +202,7 @@ impl Host {
     }
 
     fn check(&self) {
-        let image = self.image.metadata().expect("a file");
-        assert_eq!(image.len(), PAGE);
+        self.window.check();
         self.share.assert_outside_untouched();
     }
 }

@@ -5,21 +5,16 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-
-use vm_memory::{FileOffset, MmapRegion};
 
 use super::device::Card;
 use super::link::Link;
 use super::receive::Receiver;
 use super::transmit::Transmitter;
 use super::{ETHERNET, HEADER, NetState, PREFIX};
-use crate::memory::Windows;
 use crate::queue::Ring;
-use crate::testing::{Buffer, Choices, Driver, FakeGuest, RAM_SIZE};
+use crate::testing::{Buffer, Choices, CutWindow, Driver, FakeGuest, RAM_SIZE};
 use crate::worker::Service;
 
-const PAGE: u64 = 4096;
 /// The longest frame of the guest.
 const LONGEST: usize = CARD.mtu as usize + ETHERNET;
 const CARD: NetState = NetState {
@@ -28,8 +23,6 @@ const CARD: NetState = NetState {
 };
 /// Entries of each ring.
 const RING_SIZE: u16 = 256;
-/// Where the window begins: a page of a file, and a page beyond its end.
-const WINDOW: u64 = 1 << 32;
 /// Most steps of one play.
 const MAX_STEPS: usize = 400;
 /// Most buffers of a chain.
@@ -75,14 +68,7 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let image = tempfile::tempfile().expect("a file");
-        image.set_len(2 * PAGE).expect("a file");
-        let from = FileOffset::new(image.try_clone().expect("a file"), 0);
-        let window = MmapRegion::from_file(from, 2 * PAGE as usize).expect("a mapping");
-        image.set_len(PAGE).expect("a file");
-        let windows = Arc::new(Windows::new());
-        windows.add(WINDOW, Arc::new(window)).expect("a window");
-        let mut guest = FakeGuest::with_windows(windows);
+        let (_, mut guest) = CutWindow::with_guest();
         let drivers = [0, 1].map(|index| guest.driver(index, RING_SIZE));
         let (ours, peer) = UnixStream::pair().expect("a socket pair");
         peer.set_nonblocking(true).expect("a socket");
@@ -143,29 +129,21 @@ impl Play {
             let place = bytes.u8();
             let addr = match place.to_ascii_lowercase() {
                 b'h' => {
-                    buffers.push(self.buffer(place, self.page, HEADER as u32));
+                    buffers.push(Buffer::by_case(place, self.page, HEADER as u32));
                     continue;
                 }
                 b'd' => self.page + 64,
-                b'w' => WINDOW,
-                b'x' => WINDOW + PAGE - 30,
+                b'w' => CutWindow::ADDR,
+                b'x' => CutWindow::ADDR + CutWindow::PAGE - 30,
                 b'o' => RAM_SIZE - 30,
                 _ => break,
             };
-            buffers.push(self.buffer(place, addr, length(bytes.u8())));
+            buffers.push(Buffer::by_case(place, addr, length(bytes.u8())));
         }
         if buffers.is_empty() {
             buffers.push(Buffer::writable(self.page, 1 << 17));
         }
         buffers
-    }
-
-    fn buffer(&self, place: u8, addr: u64, length: u32) -> Buffer {
-        if place.is_ascii_uppercase() {
-            Buffer::writable(addr, length)
-        } else {
-            Buffer::readable(addr, length)
-        }
     }
 
     /// A driver with new rings where the old ones were.

@@ -20,6 +20,7 @@
 //! open for writing.
 
 mod choices;
+mod cut_window;
 
 use std::fs::File;
 use std::io;
@@ -33,6 +34,7 @@ use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRI
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
 pub use choices::Choices;
+pub use cut_window::CutWindow;
 
 use crate::device::{Activation, Interrupt};
 use crate::memory::{Memory, Windows};
@@ -226,6 +228,15 @@ impl Buffer {
             addr,
             len,
             flags: WRITE,
+        }
+    }
+
+    /// For the device to fill if the letter is a capital one, as seeds of fuzzers write buffers.
+    pub fn by_case(letter: u8, addr: u64, len: u32) -> Self {
+        if letter.is_ascii_uppercase() {
+            Self::writable(addr, len)
+        } else {
+            Self::readable(addr, len)
         }
     }
 }
