@@ -77,6 +77,9 @@ const STEPS: [(&str, Step); 13] = [
     }),
 ];
 
+/// Those of them that change something. A client that may only read has the host do them.
+const CHANGES: [&str; 4] = ["create", "overwrite", "rename", "unlink"];
+
 type Step = fn(&Path, usize) -> std::io::Result<()>;
 
 fn stat(at: &Path, number: usize) -> std::io::Result<()> {
@@ -170,6 +173,13 @@ fn main() -> anyhow::Result<()> {
             with(Cache::Auto, Readdirplus::Auto, true),
         ),
         ("always", with(Cache::Always, Readdirplus::Auto, false)),
+        (
+            "always, read-only",
+            with(Cache::Always, Readdirplus::Auto, false).map(|config| Config {
+                read_only: true,
+                ..config
+            }),
+        ),
     ];
     let scratch = tempfile::tempdir_in(&bench.folder)
         .with_context(|| format!("cannot work in {}", bench.folder.display()))?;
@@ -187,6 +197,9 @@ fn main() -> anyhow::Result<()> {
     let given = in_turn(bench.rounds, &mut turns)?;
     for (step, (what, _)) in STEPS.iter().enumerate() {
         for ((policy, config), rounds) in policies.iter().zip(&given) {
+            if reads_only(config.as_ref()) && changes(what) {
+                continue;
+            }
             let series = |pick: fn(&Cost) -> f64| {
                 Series::new(rounds.iter().map(|costs| pick(&costs[step])).collect())
             };
@@ -248,7 +261,6 @@ fn measure(
         let server = Server::new(directory).with_observer(Arc::new(counter.clone()));
         Ok(Some(Session::mount(Arc::new(server), &point, READERS)?))
     };
-    let place = if config.is_some() { &point } else { &shared };
     let mut session = mount()?;
     let mut costs = Vec::new();
     for (what, step) in STEPS {
@@ -257,6 +269,8 @@ fn measure(
             session = mount()?;
         }
         let (requests, server) = (counter.0.load(Ordering::Relaxed), server_time()?);
+        let on_host = config.is_none() || reads_only(config) && changes(what);
+        let place = if on_host { &shared } else { &point };
         let begun = Instant::now();
         for number in 0..bench.files {
             step(place, number)?;
@@ -270,6 +284,14 @@ fn measure(
     }
     drop(session);
     Ok(costs)
+}
+
+fn changes(step: &str) -> bool {
+    CHANGES.iter().any(|change| step.starts_with(change))
+}
+
+fn reads_only(config: Option<&Config>) -> bool {
+    config.is_some_and(|config| config.read_only)
 }
 
 /// Microseconds that the server's threads have run so far.

@@ -98,6 +98,12 @@ impl Config {
             _ => self.cache.lifetime(),
         }
     }
+
+    /// Whether the client opens files and directories, and does not merely read them: so it must where opening tells it
+    /// anything, or where the server has something to keep until they are closed.
+    pub(crate) fn opens(&self) -> bool {
+        !(self.read_only && self.cache == Cache::Always && self.locks == Locks::Local)
+    }
 }
 
 impl Default for Config {

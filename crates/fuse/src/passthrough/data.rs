@@ -1,7 +1,6 @@
 //! READ, WRITE, LSEEK and FALLOCATE.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -13,11 +12,6 @@ use crate::server::Payload;
 use crate::wire::{FallocateIn, LseekIn, WriteIn};
 
 impl Passthrough {
-    /// The file to read from.
-    pub(crate) fn reads(&self, handle: u64) -> Result<Arc<File>, Errno> {
-        self.files.get(handle)
-    }
-
     pub(crate) fn write(
         &self,
         caller: &mut Caller<'_>,
@@ -36,8 +30,8 @@ impl Passthrough {
         Ok(written as u32)
     }
 
-    pub(crate) fn lseek(&self, arguments: &LseekIn) -> Result<u64, Errno> {
-        let file = self.files.get(arguments.fh)?;
+    pub(crate) fn lseek(&self, caller: &mut Caller<'_>, arguments: &LseekIn) -> Result<u64, Errno> {
+        let file = self.file(caller, arguments.fh)?;
         // Only holes and data are asked for; the client knows its positions itself.
         let to = match arguments.whence as i32 {
             libc::SEEK_DATA => rustix::fs::SeekFrom::Data(arguments.offset),

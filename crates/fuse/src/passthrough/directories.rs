@@ -3,13 +3,14 @@
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::entries::Told;
+use super::lifetimes::Parent;
 use super::opening::Opened;
 use super::{Cache, Passthrough};
 use crate::host_time;
@@ -46,32 +47,50 @@ struct Entry {
 
 impl Passthrough {
     pub(crate) fn opendir(&self, node: u64) -> Result<Opened, Errno> {
+        // The client does not ask again, and keeps its list of the entries.
+        if !self.config.opens() {
+            return Err(Errno::NOSYS);
+        }
         let parent = self.parent(node)?;
-        let file = host_time::call(|| {
-            rustix::fs::openat(
-                &*parent.file,
-                c".",
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-        })?;
+        let directory = self.list(&parent)?;
         let open_flags = match self.config.cache {
             Cache::Never => 0,
-            Cache::Auto if self.lists_as_before(&parent, &file) => {
+            Cache::Auto if self.lists_as_before(&parent, &directory.file) => {
                 OpenOut::CACHE_DIR | OpenOut::KEEP_CACHE
             }
             Cache::Metadata | Cache::Auto => OpenOut::CACHE_DIR,
             Cache::Always => OpenOut::CACHE_DIR | OpenOut::KEEP_CACHE,
         };
         Ok(Opened(OpenOut {
-            fh: self.directories.insert(Directory {
-                file,
-                only: self.config.only.clone(),
-                position: Mutex::default(),
-            })?,
+            fh: self.directories.insert(directory)?,
             open_flags,
             padding: 0,
         }))
+    }
+
+    fn list(&self, directory: &Parent) -> Result<Directory, Errno> {
+        let file = host_time::call(|| {
+            rustix::fs::openat(
+                &*directory.file,
+                c".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })?;
+        Ok(Directory {
+            file,
+            only: self.config.only.clone(),
+            position: Mutex::default(),
+        })
+    }
+
+    /// The directory that a request about `node` with this handle means. Where the client opens none, it is opened for
+    /// this request.
+    pub(super) fn directory(&self, node: u64, handle: u64) -> Result<Arc<Directory>, Errno> {
+        if self.config.opens() {
+            return self.directories.get(handle);
+        }
+        Ok(Arc::new(self.list(&self.parent(node)?)?))
     }
 
     /// Closes a handle that did not reach the client.
@@ -94,7 +113,7 @@ impl Passthrough {
         limit: usize,
         reply: &mut Vec<u8>,
     ) -> Result<(), Errno> {
-        let directory = self.directories.get(arguments.fh)?;
+        let directory = self.directory(node, arguments.fh)?;
         directory.read(arguments.offset, |entry| {
             if reply.len() + padded(size_of::<Dirent>() + entry.name.count_bytes()) > limit {
                 return false;
@@ -113,7 +132,7 @@ impl Passthrough {
         reply: &mut Vec<u8>,
         told: &mut Vec<EntryOut>,
     ) -> Result<(), Errno> {
-        let directory = self.directories.get(arguments.fh)?;
+        let directory = self.directory(node, arguments.fh)?;
         let parent = self.parent(node)?;
         directory.read(arguments.offset, |entry| {
             let len = size_of::<EntryOut>() + size_of::<Dirent>() + entry.name.count_bytes();

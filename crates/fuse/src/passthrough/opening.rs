@@ -92,6 +92,10 @@ impl Passthrough {
         node: u64,
         arguments: &OpenIn,
     ) -> Result<Opened, Errno> {
+        // The client does not ask again.
+        if !self.config.opens() {
+            return Err(Errno::NOSYS);
+        }
         let (node, place) = self.place(node)?;
         let flags = flags_of(arguments.flags, self.config.writeback);
         if flags.contains(OFlags::TRUNC) {
@@ -113,6 +117,24 @@ impl Passthrough {
             status = Some(found);
         }
         self.opened(File::new(node, file), arguments.flags, status.as_ref())
+    }
+
+    /// The file that a request about `node` with this handle means. Where the client opens none, it is the one that the
+    /// thread read last, or opened for this request.
+    pub(crate) fn file(&self, caller: &mut Caller<'_>, handle: u64) -> Result<Arc<File>, Errno> {
+        if self.config.opens() {
+            return self.files.get(handle);
+        }
+        let last = &mut caller.worker.last;
+        if let Some(file) = last
+            .as_ref()
+            .filter(|file| file.node.id == caller.header.node)
+        {
+            return Ok(Arc::clone(file));
+        }
+        let (node, place) = self.place(caller.header.node)?;
+        let file = Self::open_again(&node, &place, OFlags::RDONLY)?;
+        Ok(Arc::clone(last.insert(Arc::new(File::new(node, file)))))
     }
 
     /// Opens the data of `node`. Only regular files have any: opening what the client calls a device or a pipe would do
@@ -206,19 +228,22 @@ impl Passthrough {
 
     /// Closing one of a file's descriptors: errors of the host's close are reported, POSIX locks are given back.
     pub(crate) fn flush(&self, arguments: &FlushIn) -> Result<(), Errno> {
+        if !self.config.opens() {
+            return Err(Errno::NOSYS);
+        }
         let file = self.files.get(arguments.fh)?;
         self.unlock(&file, arguments.lock_owner, Family::Posix);
         let copy = rustix::io::fcntl_dupfd_cloexec(&file.file, 0)?;
         close(copy)
     }
 
-    pub(crate) fn fsync(&self, arguments: &FsyncIn) -> Result<(), Errno> {
-        let file = self.files.get(arguments.fh)?;
+    pub(crate) fn fsync(&self, caller: &mut Caller<'_>, arguments: &FsyncIn) -> Result<(), Errno> {
+        let file = self.file(caller, arguments.fh)?;
         synchronise(&file.file, arguments)
     }
 
-    pub(crate) fn fsyncdir(&self, arguments: &FsyncIn) -> Result<(), Errno> {
-        let directory = self.directories.get(arguments.fh)?;
+    pub(crate) fn fsyncdir(&self, node: u64, arguments: &FsyncIn) -> Result<(), Errno> {
+        let directory = self.directory(node, arguments.fh)?;
         synchronise(&directory.file, arguments)
     }
 

@@ -1,11 +1,14 @@
 //! The thread that carries operations out, and whom it acts as.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 use thiserror::Error;
+
+use super::opening::File;
 
 /// Why a thread cannot serve.
 #[derive(Debug, Error)]
@@ -48,6 +51,8 @@ pub struct Worker {
     acts: Option<Acts>,
     /// Where replies of changing length are put together.
     pub(crate) scratch: Vec<u8>,
+    /// What it read last, if the client opens nothing: it is likely to go on reading there.
+    pub(super) last: Option<Arc<File>>,
     _bound: PhantomData<*const ()>,
 }
 
@@ -74,6 +79,7 @@ impl Worker {
             umask,
             acts: switches.then(Acts::new).transpose()?,
             scratch: Vec::new(),
+            last: None,
             _bound: PhantomData,
         })
     }

@@ -90,12 +90,12 @@ impl Server {
                 .map(|(told, opened)| Answer::Created(told, opened)),
             Operation::Release(arguments) => empty(directory.release(arguments)),
             Operation::Flush(arguments) => empty(directory.flush(arguments)),
-            Operation::Fsync(arguments) => empty(directory.fsync(arguments)),
-            Operation::Fsyncdir(arguments) => empty(directory.fsyncdir(arguments)),
+            Operation::Fsync(arguments) => empty(directory.fsync(caller, arguments)),
+            Operation::Fsyncdir(arguments) => empty(directory.fsyncdir(node, arguments)),
             Operation::Syncfs => empty(directory.syncfs(node)),
 
             Operation::Read(arguments) => {
-                let file = directory.reads(arguments.fh)?;
+                let file = directory.file(caller, arguments.fh)?;
                 let count = (arguments.size as usize).min(DATA_LIMIT);
                 host_time::call(|| reply.fill(file.data(), arguments.offset, count))
                     .map(Answer::Filled)
@@ -105,7 +105,7 @@ impl Server {
                 Ok(Answer::fixed(&WriteOut { size, padding: 0 }))
             }
             Operation::Lseek(arguments) => {
-                let offset = directory.lseek(arguments)?;
+                let offset = directory.lseek(caller, arguments)?;
                 Ok(Answer::fixed(&LseekOut { offset }))
             }
             Operation::Fallocate(arguments) => empty(directory.fallocate(caller, arguments)),

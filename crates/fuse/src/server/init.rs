@@ -54,6 +54,8 @@ impl Server {
 
 fn wanted(config: &Config, maps: bool) -> InitFlags {
     let host_locks = config.locks == Locks::Host;
+    // Clients that are new enough for the rest know both.
+    let no_opens = InitFlags::NO_OPEN_SUPPORT | InitFlags::NO_OPENDIR_SUPPORT;
     (NEEDED
         | InitFlags::ASYNC_READ
         | InitFlags::BIG_WRITES
@@ -65,6 +67,7 @@ fn wanted(config: &Config, maps: bool) -> InitFlags {
         | InitFlags::DIRECT_IO_ALLOW_MMAP
         // Handles of our nodes would mean nothing after the client has forgotten them.
         | InitFlags::NO_EXPORT_SUPPORT)
+        .with(no_opens, !config.opens())
         .with(InitFlags::WRITEBACK_CACHE, config.writeback)
         .with(
             InitFlags::DO_READDIRPLUS,
@@ -76,4 +79,6 @@ fn wanted(config: &Config, maps: bool) -> InitFlags {
         )
         .with(InitFlags::POSIX_LOCKS | InitFlags::FLOCK_LOCKS, host_locks)
         .with(InitFlags::MAP_ALIGNMENT | InitFlags::HAS_INODE_DAX, maps)
+        // A client that does not open asks for a truncation of its own, which is refused.
+        .without(InitFlags::ATOMIC_O_TRUNC, !config.opens())
 }

@@ -109,6 +109,15 @@ impl InitFlags {
         if condition { self | other } else { self }
     }
 
+    /// `other` taken from it if `condition` holds.
+    pub fn without(self, other: InitFlags, condition: bool) -> InitFlags {
+        if condition {
+            InitFlags(self.0 & !other.0)
+        } else {
+            self
+        }
+    }
+
     /// The two words of a reply.
     pub fn words(self) -> (u32, u32) {
         (self.0 as u32, (self.0 >> 32) as u32)
