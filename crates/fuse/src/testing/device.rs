@@ -1,6 +1,5 @@
 //! What `/dev/fuse` brings, of which a fuzzer writes every byte.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -8,13 +7,12 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
     socketpair,
 };
-
-use super::{Share, as_one_user};
-use crate::device::Reader;
-use crate::passthrough::{Config, Locks, Passthrough};
-use crate::server::{DATA_LIMIT, Server};
-use crate::wire::OutHeader;
 use zerocopy::FromBytes;
+
+use super::Share;
+use crate::device::Reader;
+use crate::server::DATA_LIMIT;
+use crate::wire::OutHeader;
 
 /// How many messages one play has: more teach nothing new.
 const MESSAGES: usize = 64;
@@ -27,15 +25,7 @@ const MESSAGES: usize = 64;
 /// If a request gets out of the directory, if a reply is not what a write to `/dev/fuse` must be, or if anything is left once
 /// the client has gone: these are defects.
 pub fn device(data: &[u8]) {
-    let share = Share::new();
-    fs::write(share.inside.join("a"), "some data").expect("a file");
-    fs::create_dir(share.inside.join("d")).expect("a folder");
-    let config = Config {
-        locks: Locks::Host,
-        ..as_one_user()
-    };
-    let directory = Passthrough::new(&share.inside, config).expect("the directory");
-    let server = Arc::new(Server::new(directory));
+    let (share, server) = Share::served();
     // As with the device, a message is a read, and a reply is a write.
     let (device, kernel) = socketpair(
         AddressFamily::UNIX,

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::{FakeClient, me};
-use crate::passthrough::{Config, Ids};
+use crate::passthrough::{Config, Ids, Locks, Passthrough};
+use crate::server::Server;
 
 /// `inside` is shared; `outside` has a file `secret`. Both go when it is dropped.
 #[derive(Debug)]
@@ -35,6 +37,19 @@ impl Share {
             inside,
             outside,
         }
+    }
+
+    /// One with a file `a` and a folder `d`, and a server of it that holds locks on the host.
+    pub(super) fn served() -> (Share, Arc<Server>) {
+        let share = Share::new();
+        fs::write(share.inside.join("a"), "some data").expect("a file");
+        fs::create_dir(share.inside.join("d")).expect("a folder");
+        let config = Config {
+            locks: Locks::Host,
+            ..as_one_user()
+        };
+        let directory = Passthrough::new(&share.inside, config).expect("the directory");
+        (share, Arc::new(Server::new(directory)))
     }
 
     /// A client of a server that acts as the user who runs the test.

@@ -1,14 +1,11 @@
 //! Streams whose every byte a fuzzer writes.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use super::{Share, as_one_user};
-use crate::passthrough::{Config, Locks, Passthrough};
-use crate::server::Server;
+use super::Share;
 use crate::stream::{Service, replies_to};
 
 /// Sends everything but the first byte of `data` to a server (the first byte is even) or to a client's relay (odd).
@@ -26,15 +23,7 @@ pub fn streams(data: &[u8]) {
 }
 
 fn to_server(bytes: &[u8]) {
-    let share = Share::new();
-    fs::write(share.inside.join("a"), "some data").expect("a file");
-    fs::create_dir(share.inside.join("d")).expect("a folder");
-    let config = Config {
-        locks: Locks::Host,
-        ..as_one_user()
-    };
-    let directory = Passthrough::new(&share.inside, config).expect("the directory");
-    let server = Arc::new(Server::new(directory));
+    let (share, server) = Share::served();
     let mut service = Service::new(Arc::clone(&server), 2);
     let (ours, theirs) = UnixStream::pair().expect("a stream");
     service.add(ours.into()).expect("a service");
