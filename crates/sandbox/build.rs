@@ -1,8 +1,11 @@
 //! Builds the guest's agent, so that it can be embedded: `cenote` is one file.
 
 use std::env;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+
+use sha2::{Digest, Sha256};
 
 fn main() {
     let workspace =
@@ -47,4 +50,7 @@ fn main() {
     assert!(status.success(), "the guest's agent does not build");
     let agent = out.join("guest").join(target).join("release/cenote-guest");
     println!("cargo::rustc-env=CENOTE_GUEST={}", agent.display());
+    let digest = Sha256::digest(fs::read(&agent).expect("the agent has been built"));
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("cargo::rustc-env=CENOTE_GUEST_DIGEST={digest}");
 }

@@ -22,19 +22,28 @@ use crate::module::Group;
 use crate::store::{Error, Kernel, Module, module_file};
 
 /// Changes whenever the layout does, so that no cached file of an older one is used.
-const LAYOUT: &[u8] = b"cenote initramfs 2";
+const LAYOUT: &[u8] = b"cenote initramfs 3";
+
+/// The agent.
+#[derive(Debug, Clone, Copy)]
+pub struct Init<'a> {
+    /// The program.
+    pub program: &'a [u8],
+    /// A digest of it, known beforehand: nobody has to read a program that is in an initramfs already.
+    pub digest: &'a str,
+}
 
 /// The initramfs of `kernel` with the agent `init` and the modules of `groups`: made once, then found again.
 ///
 /// # Errors
 /// When a module cannot be read or the file cannot be written.
-pub fn initramfs(kernel: &Kernel, init: &[u8], groups: &[Group]) -> Result<PathBuf, Error> {
+pub fn initramfs(kernel: &Kernel, init: Init<'_>, groups: &[Group]) -> Result<PathBuf, Error> {
     let modules: Vec<&Module> = kernel
         .modules
         .iter()
         .filter(|module| groups.contains(&module.group))
         .collect();
-    let name = format!("initramfs-{}.cpio", key(init, &modules));
+    let name = format!("initramfs-{}.cpio", key(init.digest, &modules));
     for folder in [&kernel.folder, &kernel.cache] {
         let path = folder.join(&name);
         if path.exists() {
@@ -43,7 +52,7 @@ pub fn initramfs(kernel: &Kernel, init: &[u8], groups: &[Group]) -> Result<PathB
     }
     let path = kernel.cache.join(name);
     fs::create_dir_all(&kernel.cache).map_err(Error::io(&kernel.cache))?;
-    let archive = build(init, &modules)?;
+    let archive = build(init.program, &modules)?;
     let mut file = tempfile::Builder::new()
         .prefix(".initramfs-")
         .tempfile_in(&kernel.cache)
@@ -58,7 +67,7 @@ pub fn initramfs(kernel: &Kernel, init: &[u8], groups: &[Group]) -> Result<PathB
     Ok(path)
 }
 
-fn key(init: &[u8], modules: &[&Module]) -> String {
+fn key(init: &str, modules: &[&Module]) -> String {
     let mut hash = Sha256::new();
     hash.update(LAYOUT);
     for module in modules {
@@ -66,7 +75,7 @@ fn key(init: &[u8], modules: &[&Module]) -> String {
         hash.update([0, module.group as u8]);
         hash.update(module.sha256.as_bytes());
     }
-    hash.update(init);
+    hash.update(init.as_bytes());
     hex(&hash.finalize())
 }
 

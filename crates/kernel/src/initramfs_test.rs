@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{build, initramfs};
+use super::{Init, build, initramfs};
 use crate::module::Group;
 use crate::store::{Kernel, Module};
 
@@ -33,6 +33,13 @@ fn kernel(folder: &Path) -> Kernel {
     }
 }
 
+fn init(program: &str) -> Init<'_> {
+    Init {
+        program: program.as_bytes(),
+        digest: program,
+    }
+}
+
 #[test]
 fn modules_are_listed_in_order_with_a_mark_after_those_that_reach_the_host() {
     let folder = tempfile::tempdir().unwrap();
@@ -48,19 +55,19 @@ fn modules_are_listed_in_order_with_a_mark_after_those_that_reach_the_host() {
 fn the_same_input_gives_the_same_file_and_another_input_another() {
     let folder = tempfile::tempdir().unwrap();
     let kernel = kernel(folder.path());
-    let first = initramfs(&kernel, b"agent", &[Group::Vsock, Group::Root]).unwrap();
+    let first = initramfs(&kernel, init("agent"), &[Group::Vsock, Group::Root]).unwrap();
     let written = fs::metadata(&first).unwrap().modified().unwrap();
     assert_eq!(
-        initramfs(&kernel, b"agent", &[Group::Vsock, Group::Root]).unwrap(),
+        initramfs(&kernel, init("agent"), &[Group::Vsock, Group::Root]).unwrap(),
         first
     );
     assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), written);
     assert_ne!(
-        initramfs(&kernel, b"other", &[Group::Vsock, Group::Root]).unwrap(),
+        initramfs(&kernel, init("other"), &[Group::Vsock, Group::Root]).unwrap(),
         first
     );
     assert_ne!(
-        initramfs(&kernel, b"agent", &[Group::Vsock]).unwrap(),
+        initramfs(&kernel, init("agent"), &[Group::Vsock]).unwrap(),
         first
     );
 }
@@ -68,7 +75,7 @@ fn the_same_input_gives_the_same_file_and_another_input_another() {
 #[test]
 fn only_the_groups_asked_for_are_in_it() {
     let folder = tempfile::tempdir().unwrap();
-    let path = initramfs(&kernel(folder.path()), b"agent", &[Group::Vsock]).unwrap();
+    let path = initramfs(&kernel(folder.path()), init("agent"), &[Group::Vsock]).unwrap();
     let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     assert!(text.contains("00-vsock.ko") && !text.contains("erofs"));
 }
@@ -78,7 +85,7 @@ fn a_missing_module_is_named_and_no_file_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let kernel = kernel(folder.path());
     fs::remove_file(&kernel.modules[1].path).unwrap();
-    let error = initramfs(&kernel, b"agent", &Group::ALL).unwrap_err();
+    let error = initramfs(&kernel, init("agent"), &Group::ALL).unwrap_err();
     assert!(error.to_string().ends_with("erofs.ko"), "{error}");
     let left = fs::read_dir(folder.path()).unwrap().filter(|entry| {
         entry

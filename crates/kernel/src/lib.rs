@@ -18,7 +18,7 @@ pub mod store;
 pub mod vmlinux;
 
 pub use build::Build;
-pub use initramfs::initramfs;
+pub use initramfs::{Init, initramfs};
 pub use install::install;
 pub use module::Group;
 pub use store::{Built, Error, Kernel, Module, Store};

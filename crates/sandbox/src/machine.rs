@@ -11,7 +11,7 @@ use cenote_backend::machine::Network as Card;
 use cenote_backend::{Backend, Disk, Machine, Pmem};
 use cenote_fuse::passthrough::Changes;
 use cenote_image::{Image, Lease};
-use cenote_kernel::Group;
+use cenote_kernel::{Group, Init};
 use cenote_net::{GuestSettings, NetworkSpec};
 use cenote_protocol::{
     BootPlan, ContainerPlan, DnsPlan, ErofsPlan, HostEntry, MountPlan, MountSource, NestedPlan,
@@ -28,7 +28,10 @@ use crate::share_port::SharePort;
 use crate::spec::{self, MIN_MEMORY, Network, Spec};
 
 /// The agent, built with this library.
-pub(crate) const AGENT: &[u8] = include_bytes!(env!("CENOTE_GUEST"));
+pub(crate) const AGENT: Init<'_> = Init {
+    program: include_bytes!(env!("CENOTE_GUEST")),
+    digest: env!("CENOTE_GUEST_DIGEST"),
+};
 
 /// /dev/shm's size, as container engines choose it.
 const SHM_BYTES: u64 = 64 << 20;
