@@ -37,6 +37,9 @@ fn run(cpu: u32, machine: &Machine) {
             vcpu: lock(),
             machine,
         };
+        // Tells the guest's watchdog that the time that has passed was not its own. Refused until the guest has a clock of
+        // KVM's, when it has no watchdog yet.
+        let _ = vcpu.vcpu.kvmclock_ctrl();
         if let Next::End(exit) = vcpu.run_until_called() {
             machine.control.end(exit);
         }
