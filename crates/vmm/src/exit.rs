@@ -2,6 +2,8 @@
 
 use std::io;
 
+use kvm_bindings::{KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION};
+
 /// How a machine's run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
@@ -27,7 +29,7 @@ pub enum Crash {
         rip: u64,
     },
     /// KVM met something that it cannot emulate (`KVM_EXIT_INTERNAL_ERROR`).
-    #[error("KVM cannot go on with the guest's CPU {cpu} at {rip:#x} (internal error {suberror})")]
+    #[error("KVM cannot go on with the guest's CPU {cpu} at {rip:#x} (internal error {suberror}{})", meaning(*suberror))]
     Internal {
         /// Which virtual CPU.
         cpu: u32,
@@ -74,3 +76,19 @@ pub enum Crash {
         exit: String,
     },
 }
+
+/// What a kind of internal error means to whoever runs the machine.
+fn meaning(suberror: u32) -> &'static str {
+    match suberror {
+        KVM_INTERNAL_ERROR_EMULATION => ": an instruction that it cannot emulate",
+        // Seen with two processors, once, after minutes of work; not with one.
+        KVM_INTERNAL_ERROR_DELIVERY_EV => {
+            ": an interrupt that it cannot deliver; if this host's processor is emulated itself, try a machine with one CPU"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+#[path = "exit_test.rs"]
+mod tests;
