@@ -25,9 +25,12 @@ struct ShareServer {
     /// How many files each thread does a step to
     #[arg(long, default_value_t = 300)]
     files: usize,
-    /// Processors of the guest, and request queues of ours
+    /// Processors of the guest
     #[arg(long, default_value_t = 1)]
     cpus: usize,
+    /// Request queues of ours; the peer has one
+    #[arg(long, default_value_t = 1)]
+    queues: usize,
     /// The peer (`cargo install virtiofsd`)
     #[arg(long, default_value = "virtiofsd", value_name = "PROGRAM")]
     virtiofsd: PathBuf,
@@ -276,7 +279,7 @@ fn start_servers(
 ) -> anyhow::Result<[Server; 2]> {
     let socket = |name: &str| host.scratch().join(name);
     let mut commands = [
-        host.command(&["fsd", "--queues", &bench.cpus.to_string()]),
+        host.command(&["fsd", "--queues", &bench.queues.to_string()]),
         Command::new(&bench.virtiofsd),
     ];
     commands[1].args(["--sandbox=none", "--seccomp=none", "--log-level=error"]);
@@ -357,7 +360,7 @@ impl Guest {
         for (side, server) in SIDES.iter().zip(servers) {
             qemu.arg("-chardev")
                 .arg(format!("socket,id={side},path={}", server.socket.display()));
-            let queues = if *side == "ours" { bench.cpus } else { 1 };
+            let queues = if *side == "ours" { bench.queues } else { 1 };
             qemu.arg("-device").arg(format!("vhost-user-fs-pci,chardev={side},tag={side},num-request-queues={queues},queue-size=512"));
         }
         let mut qemu = qemu
