@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use rustix::process::Signal;
 
+use crate::fixture::fake_kernel::{SPIN, install, kernel};
 use crate::fixture::{Host, Terminal};
 
 #[test]
@@ -51,17 +52,14 @@ fn signals_arrive_in_the_container() {
 #[test]
 fn a_signal_during_the_boot_ends_it() {
     let host = Host::new();
-    let running = host
+    // It boots until it is ended.
+    install(&host, "1.0-spin", &kernel(&SPIN));
+    let mut running = host
         .cenote(&[
-            "run", "--rm", "-q", "--name", "early", "busybox", "sleep", "1000",
+            "run", "--rm", "-q", "--kernel", "1.0-spin", "busybox", "true",
         ])
         .start();
-    // The listing shows it as soon as there is something to end.
-    while host
-        .sandboxes()
-        .iter()
-        .all(|sandbox| sandbox["status"] != "starting")
-    {}
+    host.until("starting", &mut running);
     running.signal(Signal::TERM);
     running.finish().exits(143);
     assert!(host.sandboxes().is_empty());

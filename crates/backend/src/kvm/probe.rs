@@ -22,8 +22,9 @@ pub const DEVICE: &str = "/dev/kvm";
 /// The only version of the interface that there ever was since Linux 2.6.22.
 const API_VERSION: i32 = 12;
 
-/// A working KVM takes less than a millisecond; a host under heavy load gets time to schedule us.
-const LIMIT: Duration = Duration::from_secs(1);
+/// A working KVM takes less than a millisecond, but the host may have much else to do, or be a guest itself whose host
+/// has; only where KVM hangs is all of it waited for.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// What the probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,7 +68,7 @@ impl fmt::Display for Probe {
     }
 }
 
-/// Opens /dev/kvm and runs the guest on it. Takes milliseconds, at most a second or two.
+/// Opens /dev/kvm and runs the guest on it. Takes milliseconds, unless KVM hangs.
 #[must_use]
 pub fn probe() -> Probe {
     probe_device(Path::new(DEVICE))
@@ -114,8 +115,8 @@ fn decide(end: Result<End, guest::Error>) -> Probe {
             format!("the test guest was stopped ({exit}) {}", after(last))
         }
         Ok(End::TimedOut { last }) => format!(
-            "the test guest did not end within {} ms, {}",
-            LIMIT.as_millis(),
+            "the test guest did not end within {} s, {}",
+            LIMIT.as_secs(),
             after(last)
         ),
         Err(error) => error.to_string(),

@@ -31,7 +31,7 @@ const MAX_EXITS: usize = 64;
 /// is not enough.
 const KICK_EVERY: Duration = Duration::from_millis(10);
 /// How long a kicked vCPU gets to return; one that does not keeps its thread.
-const KICK_FOR: Duration = Duration::from_secs(1);
+const KICK_FOR: Duration = Duration::from_secs(10);
 
 /// What the guest reports after it has done it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
