@@ -2,7 +2,7 @@
 //! become the specification of a sandbox. Nothing here touches the machine but reading `--env-file`
 //! and looking whether what is to be shared is there.
 
-use cenote_protocol::{Capabilities, OUTER, ProcessSpec, WindowSize};
+use cenote_protocol::{Capabilities, OUTER, ProcessSpec};
 use cenote_sandbox::Spec;
 use cenote_sandbox::mount::{Mount, Transport};
 use cenote_sandbox::spec::{self, Accel, Image, Nested, Network, Resources, Vmm};
@@ -15,6 +15,7 @@ use crate::flags::refused::NotSupported;
 use crate::flags::signal::Signal;
 use crate::flags::size::Size;
 use crate::mounts::{self, MountError};
+use crate::terminal::window_size;
 use crate::verbs::container::{self, ContainerFlags};
 
 /// Less than this a guest kernel does not boot in.
@@ -29,9 +30,6 @@ const NESTED_MEMORY: u64 = 2 << 30;
 
 /// The search path of an image that sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The terminal's size until the caller's own is known.
-const WINDOW: WindowSize = WindowSize { rows: 24, cols: 80 };
 
 /// Why a command line makes no container.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +163,7 @@ impl<'a> Plan<'a> {
             cwd,
             create_cwd,
             user: user.unwrap_or_default(),
-            terminal: typed.tty.then_some(WINDOW),
+            terminal: typed.tty.then(window_size),
             stdin: typed.interactive,
             capabilities: Capabilities::DEFAULT,
             rlimits: Vec::new(),

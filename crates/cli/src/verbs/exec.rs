@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use cenote_protocol::{Capabilities, ExecRequest, ProcessSpec, Target, WindowSize};
+use cenote_protocol::{Capabilities, ExecRequest, ProcessSpec, Target};
 use clap::Args;
 
 use super::{launch, sandbox};
 use crate::exit;
 use crate::flags::env::{self, Env, EnvError};
 use crate::flags::process::ProcessFlags;
+use crate::terminal::window_size;
 
 /// Run a command in a running container
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ impl Exec {
             cwd: flags.workdir.clone().unwrap_or(base.cwd),
             create_cwd: false,
             user: flags.user.clone().unwrap_or(base.user),
-            terminal: flags.tty.then_some(WindowSize { rows: 24, cols: 80 }),
+            terminal: flags.tty.then(window_size),
             stdin: flags.interactive,
             init: false,
             ..base

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::Context;
 use cenote_sandbox::{Host, Outcome, Sandbox, Stdio, monitor};
-use rustix::termios;
 
 use crate::terminal::raw::RawMode;
 use crate::terminal::relay::Relay;
@@ -20,7 +19,7 @@ pub struct Guards {
 /// then follows the caller's. A terminal that the process does not read keeps its mode.
 pub fn attach(stdin: bool, terminal: bool) -> anyhow::Result<(Stdio, Guards)> {
     let window = match terminal {
-        true => terminal_of_caller()?,
+        true => crate::terminal::of_caller().map(copy).transpose()?,
         false => None,
     };
     let (relay, controls) = Relay::start(window).context("cannot catch signals")?;
@@ -45,15 +44,6 @@ pub fn attach(stdin: bool, terminal: bool) -> anyhow::Result<(Stdio, Guards)> {
 
 fn copy(end: impl AsFd) -> anyhow::Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(end, 3).context("cannot use standard input and output")
-}
-
-/// The terminal whose size counts: standard output's, else standard input's.
-fn terminal_of_caller() -> anyhow::Result<Option<OwnedFd>> {
-    let ends = [rustix::stdio::stdout(), rustix::stdio::stdin()];
-    ends.into_iter()
-        .find(|end| termios::isatty(end))
-        .map(copy)
-        .transpose()
 }
 
 /// Runs the sandbox to its end; this process is its monitor.
