@@ -167,11 +167,6 @@ impl Passthrough {
     ) -> Result<Opened, Errno> {
         let open_flags = match self.config.cache {
             Cache::Never | Cache::Metadata => OpenOut::DIRECT_IO | OpenOut::PARALLEL_DIRECT_WRITES,
-            // What it writes, the client would not read again without asking; and before it writes to its cache, it asks
-            // whether the file has capabilities to lose.
-            _ if writes_only(flags) && !self.config.writeback => {
-                OpenOut::DIRECT_IO | OpenOut::KEEP_CACHE
-            }
             Cache::Always => OpenOut::KEEP_CACHE,
             Cache::Auto if Self::unchanged(&file, status) => OpenOut::KEEP_CACHE,
             Cache::Auto => 0,
@@ -259,10 +254,6 @@ impl Passthrough {
         })?;
         host_time::call(|| rustix::fs::syncfs(file))
     }
-}
-
-fn writes_only(flags: u32) -> bool {
-    flags & OFlags::RWMODE.bits() == OFlags::WRONLY.bits()
 }
 
 /// tmpfs, ext4 (and its elders), XFS, Btrfs, F2FS (`linux/magic.h`).
