@@ -305,6 +305,28 @@ fn how_soon_a_change_on_the_host_is_seen() {
     assert!(auto > 60 << 10, "cache=auto kept {auto} KiB only");
     assert_eq!(inside("/never/busybox echo mapped"), "mapped");
 }
+
+#[test]
+fn a_program_writes_straight_from_its_own_file() {
+    let host = Host::new();
+    let project = Project::new(&host);
+    let modes = ["never", "metadata", "auto", "always"];
+    let flags: Vec<String> = modes
+        .iter()
+        .flat_map(|mode| ["-v".to_owned(), format!(".:/{mode}:cache={mode}")])
+        .collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    project.start("writes", &flags);
+    for mode in modes {
+        // The names are constants of the program, and it hands each of them to the system as it is.
+        let list = format!("busybox --list > /{mode}/list-{mode}");
+        assert_eq!(project.exec("writes", &list), "");
+        let list = project.read(&format!("list-{mode}"));
+        assert!(list.starts_with("[\n[[\n"), "cache={mode}: {list:?}");
+        assert!(list.ends_with("\nzcat\n"), "cache={mode}: {list:?}");
+    }
+}
+
 #[test]
 fn what_changes_on_the_host_is_seen_by_the_next_look() {
     let host = Host::new();

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod control;
+mod images;
 mod process;
 
 use std::io;
@@ -29,7 +30,7 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// An image could not be measured.
+    /// An image could not be measured or mapped.
     #[error("cannot read the image {path}: {source}")]
     Image {
         /// The file.

@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("the device is block, fs or vsock".into()),
     };
     let (ours, theirs) = UnixStream::pair()?;
-    let mut handle = vhost_user::serve(device, ours)?;
+    let mut handle = vhost_user::serve(device, ours, Arc::default())?;
     fcntl_setfd(&theirs, FdFlags::empty())?;
     let fd = theirs.as_raw_fd().to_string();
     let args = args.map(|arg| OsString::from(arg.to_string_lossy().replace("{fd}", &fd)));

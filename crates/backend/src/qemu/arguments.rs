@@ -3,14 +3,12 @@
 use std::ffi::OsString;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cenote_virtio::fs::{MAX_QUEUES, QUEUE_SIZE};
 
+use super::images::{ALIGNMENT, Image};
 use crate::machine::{Disk, Network};
-
-/// Images start and end on this boundary, so that huge mappings stay possible (virtio-pmem itself needs it).
-pub(super) const PMEM_ALIGNMENT: u64 = 2 << 20;
 
 /// The PCI slots of images, eight in each: below them is room for the other devices, above them is the board's own.
 const PMEM_SLOTS: Range<usize> = 0x8..0x1f;
@@ -45,8 +43,7 @@ pub(super) struct Plan<'a> {
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
     pub command_line: &'a str,
-    /// Each image with its length in bytes.
-    pub pmem: &'a [(PathBuf, u64)],
+    pub images: &'a [Image],
     pub disks: &'a [Disk],
     /// Each share's tag and the socket of its device.
     pub shares: &'a [(&'a str, BorrowedFd<'a>)],
@@ -61,8 +58,8 @@ impl Plan<'_> {
         let mut line = Line::default();
         self.machine(&mut line);
         self.boot(&mut line);
-        for (index, (path, length)) in self.pmem.iter().enumerate() {
-            pmem(&mut line, index, path, *length);
+        for (index, image) in self.images.iter().enumerate() {
+            pmem(&mut line, index, image);
         }
         for (index, disk) in self.disks.iter().enumerate() {
             block(&mut line, index, disk);
@@ -101,18 +98,14 @@ impl Plan<'_> {
         line.option("-accel", accel);
         line.option("-cpu", cpu);
         line.option("-smp", &self.cpus.to_string());
-        let mapped: u64 = self
-            .pmem
-            .iter()
-            .map(|(_, length)| length + PMEM_ALIGNMENT)
-            .sum();
-        let ceiling = (self.memory + mapped).next_multiple_of(PMEM_ALIGNMENT);
+        let mapped: u64 = self.images.iter().map(|image| image.length).sum();
+        let ceiling = (self.memory + mapped).next_multiple_of(ALIGNMENT);
         line.option(
             "-m",
             &format!(
                 "size={}B,slots={},maxmem={ceiling}B",
                 self.memory,
-                self.pmem.len().max(1)
+                self.images.len().max(1)
             ),
         );
         line.option(
@@ -162,16 +155,18 @@ impl Plan<'_> {
     }
 }
 
-fn pmem(line: &mut Line, index: usize, path: &Path, length: u64) {
+fn pmem(line: &mut Line, index: usize, image: &Image) {
+    let length = image.length;
     line.file(
         "-object",
         &format!("memory-backend-file,id=image{index},share=on,readonly=on,size={length},align=2M,mem-path="),
-        path,
+        &image.path,
     );
-    let address = address(&PMEM_SLOTS, index);
+    let slot = address(&PMEM_SLOTS, index);
+    let memory = image.address;
     line.option(
         "-device",
-        &format!("virtio-pmem-pci,id=pmem{index},memdev=image{index},{address}"),
+        &format!("virtio-pmem-pci,id=pmem{index},memdev=image{index},memaddr={memory:#x},{slot}"),
     );
 }
 

@@ -1,22 +1,21 @@
 //! QEMU as a child that cannot outlive its monitor.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cenote_virtio::vhost_user;
 use cenote_virtio::vsock::{Vsock, VsockSpec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::arguments::{MAX_PMEM, MAX_SHARES, PMEM_ALIGNMENT, Plan};
+use super::arguments::{MAX_PMEM, MAX_SHARES, Plan};
 use super::control::Control;
-use super::{Error, Qemu};
+use super::{Error, Qemu, images};
 use crate::machine::{GUEST_CID, Machine, Stopped, Vm};
 
 /// At most so much of QEMU's own messages is kept for the error that names them.
@@ -46,24 +45,29 @@ impl Process {
                 count: machine.shares.len(),
             });
         }
-        let pmem = machine
-            .pmem
-            .iter()
-            .flat_map(|pmem| &pmem.files)
-            .map(|path| measured(path))
-            .collect::<Result<Vec<_>, _>>()?;
+        let files = machine.pmem.iter().flat_map(|pmem| &pmem.files);
+        let images = images::place(files, machine.memory)?;
+        let windows = Arc::new(images::windows(&images)?);
         let (ours, theirs) = UnixStream::pair()?;
         let device = Vsock::new(&VsockSpec {
             guest_cid: GUEST_CID,
             socket: machine.vsock.clone(),
         })?;
-        let mut lent = vec![vhost_user::serve(Box::new(device), ours)?];
+        let mut lent = vec![vhost_user::serve(
+            Box::new(device),
+            ours,
+            Arc::clone(&windows),
+        )?];
         let mut shares = Vec::new();
         for share in machine.shares {
             let (ours, theirs) = UnixStream::pair()?;
             shares.push((share.tag.clone(), theirs));
             let device = share.device(machine.cpus)?;
-            lent.push(vhost_user::serve(Box::new(device), ours)?);
+            lent.push(vhost_user::serve(
+                Box::new(device),
+                ours,
+                Arc::clone(&windows),
+            )?);
         }
         let shares: Vec<_> = shares
             .iter()
@@ -78,7 +82,7 @@ impl Process {
             kernel: &machine.kernel,
             initramfs: &machine.initramfs,
             command_line: &machine.command_line,
-            pmem: &pmem,
+            images: &images,
             disks: &machine.disks,
             shares: &shares,
             vsock: theirs.as_fd(),
@@ -224,21 +228,6 @@ fn spawn(command: &mut Command, inherited: &[BorrowedFd<'_>]) -> Result<Child, E
     command
         .spawn()
         .map_err(|source| Error::Spawn { program, source })
-}
-
-/// An image with its length, which must suit virtio-pmem.
-fn measured(path: &Path) -> Result<(PathBuf, u64), Error> {
-    let path = path.to_owned();
-    let length = fs::metadata(&path)
-        .map_err(|source| Error::Image {
-            path: path.clone(),
-            source,
-        })?
-        .len();
-    if length == 0 || length % PMEM_ALIGNMENT != 0 {
-        return Err(Error::Unaligned { path, length });
-    }
-    Ok((path, length))
 }
 
 /// Reads a log at an offset of its own, beside its writer.

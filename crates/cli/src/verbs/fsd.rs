@@ -111,7 +111,7 @@ impl Fsd {
             (None, None) => bail!("no socket: give --socket-path or --fd"),
         };
         let (vmm, _) = listener.accept().context("no VMM can connect")?;
-        vhost_user::serve(Box::new(device), vmm)?.wait()?;
+        vhost_user::serve(Box::new(device), vmm, Arc::default())?.wait()?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -16,7 +16,7 @@ use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut
 use super::regions::{MAX_REGIONS, Regions};
 use super::rings::{Calls, RingSetUp};
 use crate::device::{Activation, Device, feature};
-use crate::memory::Memory;
+use crate::memory::{Memory, Windows};
 
 /// The feature bit by which the front-end learns that there are protocol features.
 pub const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
@@ -29,6 +29,7 @@ pub struct Backend {
     device: Box<dyn Device>,
     features: u64,
     regions: Regions,
+    windows: Arc<Windows>,
     memory: Option<Memory>,
     rings: Vec<RingSetUp>,
     calls: Arc<Calls>,
@@ -37,12 +38,13 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// `device`, idle.
-    pub fn new(device: Box<dyn Device>) -> Self {
+    /// `device`, idle, of a guest that has `windows` beside its RAM.
+    pub fn new(device: Box<dyn Device>, windows: Arc<Windows>) -> Self {
         let count = device.queue_sizes().len();
         Self {
             features: 0,
             regions: Regions::default(),
+            windows,
             memory: None,
             rings: (0..count).map(|_| RingSetUp::default()).collect(),
             calls: Arc::new(Calls::new(count)),
@@ -116,7 +118,7 @@ impl Backend {
     /// Makes the device see the regions as they are now.
     fn remap(&mut self) -> Result<()> {
         self.pause();
-        self.memory = Some(self.regions.memory()?);
+        self.memory = Some(self.regions.memory(&self.windows)?);
         self.settle()
     }
 }

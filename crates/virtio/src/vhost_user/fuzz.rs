@@ -57,7 +57,10 @@ pub fn messages(data: &[u8]) {
     }
     theirs.shutdown(Shutdown::Write).expect("a socket");
 
-    let backend = Arc::new(Mutex::new(Backend::new(Box::new(Giver::default()))));
+    let backend = Arc::new(Mutex::new(Backend::new(
+        Box::new(Giver::default()),
+        Arc::default(),
+    )));
     let mut requests = BackendReqHandler::from_stream(ours, Arc::clone(&backend));
     // What is refused ends the service, and how is the unit tests' business.
     let _ = answer_all(&mut requests);

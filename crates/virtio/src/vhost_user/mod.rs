@@ -11,8 +11,10 @@
 //! The device runs while the front-end keeps rings enabled. When it stops a ring and starts it again where it stood, the
 //! device goes on; when it starts it elsewhere, or goes away, the driver is gone and the device is reset.
 //!
-//! Only regions of shared memory files become the device's RAM. Others that a front-end may announce (image files below
-//! virtio-pmem) are left out, so that no buffer address makes the device write into a file of the host.
+//! Only regions of shared memory files become the device's RAM. Others that a front-end may announce (files below a
+//! writable virtio-pmem) are left out, so that no buffer address makes the device write into a file of the host. QEMU
+//! does not announce what the guest may only read, so whoever places image files in the guest's memory says so with
+//! [`Windows`]: the guest's requests may then take data from there.
 //!
 //! The guest is a stranger, the front-end is not quite: it is trusted not to make its memory files shorter while the
 //! device runs, which would end this process by a signal. QEMU's memfd is sealed against that.
@@ -33,6 +35,7 @@ use vhost::vhost_user::{BackendReqHandler, Error as ProtocolError};
 
 use self::backend::Backend;
 use crate::device::Device;
+use crate::memory::Windows;
 
 /// Why a device is not served, or not any more.
 #[derive(Debug, Error)]
@@ -104,14 +107,19 @@ impl Drop for Handle {
     }
 }
 
-/// Serves `device` to the front-end at the other end of `socket`, in a background thread, until it goes away.
-pub fn serve(device: Box<dyn Device>, socket: UnixStream) -> Result<Handle, ServeError> {
+/// Serves `device` to the front-end at the other end of `socket`, in a background thread, until it goes away. `windows` are
+/// the files that the guest has in its memory beside what the front-end announces.
+pub fn serve(
+    device: Box<dyn Device>,
+    socket: UnixStream,
+    windows: Arc<Windows>,
+) -> Result<Handle, ServeError> {
     let name = device.name();
     let thread_error = |source| ServeError::Thread {
         device: name,
         source,
     };
-    let backend = Arc::new(Mutex::new(Backend::new(device)));
+    let backend = Arc::new(Mutex::new(Backend::new(device, windows)));
     let hangup = socket.try_clone().map_err(thread_error)?;
     let closing = socket.try_clone().map_err(thread_error)?;
     let serving = Arc::clone(&backend);

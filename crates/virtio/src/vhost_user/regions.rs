@@ -9,7 +9,7 @@ use vhost::vhost_user::Error as ProtocolError;
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
-use crate::memory::Memory;
+use crate::memory::{Memory, Windows};
 
 /// Regions accepted: a q35 has three or four of RAM, and each virtio-pmem may add one.
 pub const MAX_REGIONS: usize = 64;
@@ -69,8 +69,8 @@ impl Regions {
         self.0.clear();
     }
 
-    /// The RAM that the regions make up.
-    pub fn memory(&self) -> Result<Memory, ProtocolError> {
+    /// The RAM that the regions make up, with `windows` beside it.
+    pub fn memory(&self, windows: &Arc<Windows>) -> Result<Memory, ProtocolError> {
         let mut mappings: Vec<&Region> = self
             .0
             .iter()
@@ -83,7 +83,7 @@ impl Regions {
             .collect();
         let ram = GuestMemoryMmap::from_arc_regions(mappings)
             .map_err(|error| ProtocolError::ReqHandlerError(io::Error::other(error)))?;
-        Ok(Memory::new(Arc::new(ram)))
+        Ok(Memory::with_windows(Arc::new(ram), Arc::clone(windows)))
     }
 
     /// The guest-physical address of what the front-end has at `addr` in its own address space.

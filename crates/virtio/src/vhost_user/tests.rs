@@ -35,7 +35,7 @@ impl Vmm {
         })
         .unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let handle = serve(Box::new(device), ours).unwrap();
+        let handle = serve(Box::new(device), ours, Arc::default()).unwrap();
         let vmm = Self {
             frontend: fake_frontend::connect(theirs, 3),
             handle,
@@ -167,7 +167,7 @@ fn a_file_of_the_host_is_not_ram() {
         .add(&message(0), guest.file().try_clone().unwrap())
         .unwrap();
     regions.add(&message(1 << 32), image).unwrap();
-    let memory = regions.memory().unwrap();
+    let memory = regions.memory(&Arc::default()).unwrap();
     let copy = |addr| memory.copy_in(&[crate::memory::Span { addr, len: 1 }], 0, b"x");
     copy(RAM_SIZE - 1).unwrap();
     assert!(copy(1 << 32).is_err());

@@ -2,19 +2,22 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::{Accel, Plan};
+use super::{Accel, Image, Plan};
 use crate::machine::Disk;
 
-fn arguments(pmem: &[(PathBuf, u64)], disks: &[Disk]) -> Vec<String> {
-    arguments_of(Accel::Tcg, false, pmem, disks)
+fn image(path: &str, length: u64) -> Image {
+    Image {
+        path: PathBuf::from(path),
+        length,
+        address: 5 << 30,
+    }
 }
 
-fn arguments_of(
-    accel: Accel,
-    nested: bool,
-    pmem: &[(PathBuf, u64)],
-    disks: &[Disk],
-) -> Vec<String> {
+fn arguments(images: &[Image], disks: &[Disk]) -> Vec<String> {
+    arguments_of(Accel::Tcg, false, images, disks)
+}
+
+fn arguments_of(accel: Accel, nested: bool, images: &[Image], disks: &[Disk]) -> Vec<String> {
     let vsock = File::open("/dev/null").unwrap();
     let plan = Plan {
         accel,
@@ -24,7 +27,7 @@ fn arguments_of(
         kernel: Path::new("/k/vmlinux"),
         initramfs: Path::new("/k/initramfs"),
         command_line: "quiet",
-        pmem,
+        images,
         disks,
         shares: &[("a,tag", vsock.as_fd())],
         vsock: vsock.as_fd(),
@@ -39,31 +42,27 @@ fn arguments_of(
 
 #[test]
 fn an_image_becomes_a_read_only_shared_mapping() {
-    let line = arguments(&[(PathBuf::from("/i/meta.erofs"), 4 << 20)], &[]).join(" ");
+    let line = arguments(&[image("/i/meta.erofs", 4 << 20)], &[]).join(" ");
     assert!(
         line.contains("share=on,readonly=on,size=4194304,align=2M,mem-path=/i/meta.erofs"),
         "{line}"
     );
     assert!(
-        line.contains("virtio-pmem-pci,id=pmem0,memdev=image0,addr=0x8.0,multifunction=on"),
+        line.contains(
+            "virtio-pmem-pci,id=pmem0,memdev=image0,memaddr=0x140000000,addr=0x8.0,multifunction=on"
+        ),
         "{line}"
     );
 }
 
 #[test]
 fn room_for_the_images_is_reserved_above_memory() {
-    let line = arguments(
-        &[
-            (PathBuf::from("/a"), 4 << 20),
-            (PathBuf::from("/b"), 2 << 20),
-        ],
-        &[],
-    );
+    let line = arguments(&[image("/a", 4 << 20), image("/b", 2 << 20)], &[]);
     assert!(
         line.contains(&format!(
             "size={}B,slots=2,maxmem={}B",
             512 << 20,
-            (512 << 20) + (10 << 20)
+            (512 << 20) + (6 << 20)
         )),
         "{line:?}"
     );
@@ -118,8 +117,14 @@ fn only_a_machine_that_runs_others_has_a_processor_that_can() {
 
 #[test]
 fn images_lie_on_the_bus_in_their_order_and_the_last_one_below_the_boards_own_slot() {
-    let many = vec![(PathBuf::from("/i"), 2 << 20); super::MAX_PMEM];
+    let many: Vec<_> = (0..super::MAX_PMEM).map(|_| image("/i", 2 << 20)).collect();
     let line = arguments(&many, &[]).join(" ");
-    assert!(line.contains("memdev=image9,addr=0x9.1,"), "{line}");
-    assert!(line.contains("memdev=image183,addr=0x1e.7,"), "{line}");
+    assert!(
+        line.contains("memdev=image9,memaddr=0x140000000,addr=0x9.1,"),
+        "{line}"
+    );
+    assert!(
+        line.contains("memdev=image183,memaddr=0x140000000,addr=0x1e.7,"),
+        "{line}"
+    );
 }

@@ -1,6 +1,7 @@
 //! The same device, lent to another VMM.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use vhost::VhostBackend;
 use vhost::vhost_user::VhostUserFrontend;
@@ -16,7 +17,7 @@ fn another_vmm_reads_and_writes_through_two_queues() {
     let mut driver = FakeDriver::new(2);
     let device = Block::new(&driver.spec()).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let handle = serve(Box::new(device), ours).unwrap();
+    let handle = serve(Box::new(device), ours, Arc::default()).unwrap();
     let mut frontend = connect(theirs, 2);
     assert_eq!(frontend.get_queue_num().unwrap(), 2);
     let (_, capacity) = frontend

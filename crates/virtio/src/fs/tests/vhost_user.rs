@@ -1,6 +1,7 @@
 //! The same device, lent to another VMM.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use vhost::VhostBackend;
 use vhost::vhost_user::VhostUserFrontend;
@@ -15,7 +16,7 @@ fn another_vmm_mounts_a_directory() {
     let mut driver = FakeDriver::new(2);
     let device = Fs::new(driver.spec()).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut handle = serve(Box::new(device), ours).unwrap();
+    let mut handle = serve(Box::new(device), ours, Arc::default()).unwrap();
     let mut frontend = connect(theirs, 3);
     assert_eq!(frontend.get_queue_num().unwrap(), 3);
     let ram = region(driver.guest.file(), 0, RAM_SIZE);

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::slice;
+use std::sync::Arc;
 
 use vhost::VhostBackend;
 use vhost::vhost_user::message::VhostUserConfigFlags;
@@ -33,7 +34,7 @@ fn another_vmm_sends_and_receives() {
         mtu: MTU,
     });
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let handle = serve(Box::new(device.unwrap()), ours).unwrap();
+    let handle = serve(Box::new(device.unwrap()), ours, Arc::default()).unwrap();
     let mut frontend = connect(theirs, 2);
     assert_eq!(frontend.get_queue_num().unwrap(), 2);
     let (_, mac) = frontend
