@@ -3,25 +3,26 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use cenote_fuse::passthrough::{Config, IdMap, Ids, Owner, Range};
+use cenote_fuse::passthrough::{Config, IdMap, Ids, Owner, Range, Rule, XattrMap};
 use cenote_fuse::testing::{FakeClient, Share};
 use cenote_fuse::wire::{Opcode, ROOT, SetattrIn, WriteIn};
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// These tests need somebody who may act as anybody.
-fn as_anybody(share: &Share) -> FakeClient {
+fn as_anybody(share: &Share, config: Config) -> FakeClient {
     assert!(
         rustix::process::geteuid().is_root(),
         "acting as other users needs root: run this test as root"
     );
-    FakeClient::new(&share.inside, Config::default())
+    FakeClient::new(&share.inside, config)
 }
 
 #[test]
 fn new_files_belong_to_whoever_asks() {
     let share = Share::new();
-    let mut client = as_anybody(&share);
+    let mut client = as_anybody(&share, Config::default());
     for (uid, gid) in [(1000, 100), (0, 0), (4242, 4242)] {
         (client.uid, client.gid) = (uid, gid);
         let attr = client.mkdir(ROOT, &format!("d{uid}")).unwrap().attr;
@@ -36,7 +37,7 @@ fn new_files_belong_to_whoever_asks() {
 #[test]
 fn an_impossible_user_is_refused() {
     let share = Share::new();
-    let mut client = as_anybody(&share);
+    let mut client = as_anybody(&share, Config::default());
     client.uid = u32::MAX;
     assert_eq!(client.mkdir(ROOT, "d").unwrap_err(), Errno::PERM);
     assert!(!share.inside.join("d").exists());
@@ -47,17 +48,71 @@ fn a_folder_hands_its_group_down() {
     let share = Share::new();
     chown(&share.inside, Some(0), Some(77)).unwrap();
     fs::set_permissions(&share.inside, fs::Permissions::from_mode(0o2777)).unwrap();
-    let mut client = as_anybody(&share);
+    let mut client = as_anybody(&share, Config::default());
     (client.uid, client.gid) = (1000, 100);
     let attr = client.mkdir(ROOT, "d").unwrap().attr;
     assert_eq!((attr.gid, attr.mode & 0o7000), (77, 0o2000));
+}
+
+/// Whatever changes a program takes its capabilities away, which the host keeps under `name`.
+fn changes_take_capabilities_away(xattrs: XattrMap, name: &str) {
+    let share = Share::new();
+    let file = share.inside.join("f");
+    let config = Config {
+        xattrs,
+        ..Config::default()
+    };
+    let mut client = as_anybody(&share, config);
+    let made = client.create(ROOT, "f", libc::O_RDWR).unwrap();
+    // CAP_NET_RAW, permitted and effective: `vfs_cap_data` of version 2.
+    let mut value = [0; 20];
+    value[..5].copy_from_slice(&[1, 0, 0, 2, 1 << 5]);
+    let set = || rustix::fs::setxattr(&file, name, &value, XattrFlags::empty()).unwrap();
+    let kept = || match rustix::fs::getxattr(&file, name, &mut [0_u8; 64][..]) {
+        Err(Errno::NODATA) => false,
+        found => found.unwrap() == value.len(),
+    };
+
+    set();
+    client.write(made.open.fh, 0, b"x").unwrap();
+    assert!(!kept(), "a write, even root's");
+    for (what, valid, remain) in [
+        ("truncating", SetattrIn::SIZE, false),
+        ("a new owner", SetattrIn::UID, false),
+        ("a new group", SetattrIn::GID, false),
+        ("a new mode", SetattrIn::MODE, true),
+    ] {
+        set();
+        let mut change = SetattrIn::new_zeroed();
+        (change.valid, change.uid, change.gid) = (valid, 1000, 100);
+        client.setattr(made.entry.node, change).unwrap();
+        assert_eq!(kept(), remain, "{what}");
+    }
+    set();
+    let truncating = libc::O_WRONLY | libc::O_TRUNC;
+    client.open(made.entry.node, truncating).unwrap();
+    assert!(!kept(), "opening that truncates");
+}
+
+#[test]
+fn changes_take_a_programs_capabilities_away() {
+    changes_take_capabilities_away(XattrMap::default(), "security.capability");
+}
+
+#[test]
+fn changes_take_capabilities_away_that_have_another_name_on_the_host() {
+    let map = XattrMap::new(vec![Rule::Prefix {
+        client: "security.".to_owned(),
+        host: "user.guest.".to_owned(),
+    }]);
+    changes_take_capabilities_away(map, "user.guest.security.capability");
 }
 
 #[test]
 fn writing_clears_bits_unless_the_writer_may_leave_them() {
     let share = Share::new();
     let file = share.inside.join("f");
-    let mut client = as_anybody(&share);
+    let mut client = as_anybody(&share, Config::default());
     let made = client.create(ROOT, "f", libc::O_RDWR).unwrap();
     let mode = || fs::metadata(&file).unwrap().mode() & 0o7777;
     let set = || fs::set_permissions(&file, fs::Permissions::from_mode(0o6755)).unwrap();

@@ -99,6 +99,9 @@ impl Passthrough {
     ) -> Result<AttrOut, Errno> {
         let (node, place) = self.place(caller.header.node)?;
         let asks = |flags: u32| arguments.valid & flags != 0;
+        if asks(SetattrIn::UID | SetattrIn::GID | SetattrIn::SIZE) {
+            self.drop_mapped_capability(&*place)?;
+        }
         // The owner first: giving a file away clears bits that a new mode may set.
         if asks(SetattrIn::UID | SetattrIn::GID) {
             self.change_owner(&place, arguments)?;

@@ -22,6 +22,7 @@ impl Passthrough {
         caller
             .worker
             .keep_bits(arguments.write_flags & WriteIn::KILL_SUIDGID == 0)?;
+        self.drop_mapped_capability(&file.file)?;
         let flags = flags_of(arguments);
         let written =
             host_time::call(|| payload.write_to(file.file.as_fd(), arguments.offset, flags))?;

@@ -102,6 +102,7 @@ impl Passthrough {
             caller
                 .worker
                 .keep_bits(arguments.open_flags & OPEN_KILL_SUIDGID == 0)?;
+            self.drop_mapped_capability(&*place)?;
         }
         let file = Self::open_again(&node, &place, flags)?;
         let mut status = None;

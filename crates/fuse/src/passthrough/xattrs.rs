@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
@@ -88,6 +89,20 @@ impl Passthrough {
         let name = self.host_name(name)?.ok_or(Errno::NODATA)?;
         let place = self.place(node)?.1;
         host_time::call(|| rustix::fs::removexattr(FdPath::new(&*place).as_c_str(), &*name))
+    }
+
+    /// Before a write, a truncation and a change of owner: the client leaves it to the server to take a program's capabilities
+    /// away (`FUSE_HANDLE_KILLPRIV_V2`). The host does so itself, but not where a map keeps them under another name.
+    pub(super) fn drop_mapped_capability(&self, file: impl AsFd) -> Result<(), Errno> {
+        let Some(Cow::Owned(name)) = self.config.xattrs.to_host(c"security.capability")? else {
+            return Ok(());
+        };
+        let removed =
+            host_time::call(|| rustix::fs::removexattr(FdPath::new(file).as_c_str(), &*name));
+        match removed {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            removed => removed,
+        }
     }
 
     fn host_name<'a>(&self, name: XattrName<'a>) -> Result<Option<Cow<'a, CStr>>, Errno> {
