@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -74,6 +74,34 @@ impl Host {
         }
         names.sort();
         Ok(names.join(", "))
+    }
+
+    /// The last of its `kernels` or `tools` with a `wanted` name, in the order of their names.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn last(
+        &self,
+        folder: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.data().join(folder))? {
+            let entry = entry?;
+            if wanted(&entry.file_name().to_string_lossy()) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found.into_iter().max())
+    }
+
+    /// The folder of its QEMU.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn qemu(&self) -> anyhow::Result<PathBuf> {
+        self.last("tools", |name| name.starts_with("qemu-"))?
+            .context("there is no QEMU: run `make bench`, which prepares it")
     }
 
     /// A folder for a program's own files.
@@ -231,6 +259,20 @@ fn link_entries(from: &Path, into: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A program of this crate, which was built beside this one.
+///
+/// # Errors
+/// When it was not.
+pub fn built_beside(name: &str) -> anyhow::Result<PathBuf> {
+    let path = env::current_exe()?.with_file_name(name);
+    ensure!(
+        path.is_file(),
+        "cannot find {}: run `cargo build --release -p cenote-bench`",
+        path.display()
+    );
+    Ok(path)
 }
 
 /// `CENOTE_BIN`, or the program built beside this one.

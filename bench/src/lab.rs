@@ -5,13 +5,16 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use serde::de::DeserializeOwned;
 
 use crate::cost;
-use crate::host::{Host, Sleeper};
+use crate::files;
+use crate::host::{Host, Sleeper, built_beside};
+use crate::report::Report;
 
 /// The image that the lab's container is made of.
 const IMAGE: &str = "localhost/cenote-lab";
@@ -22,23 +25,25 @@ const NAME: &str = "lab";
 const ENTER: &str = "exec nsenter -m -p -t \"$(pidof sleep)\" sh -c \"$0\"";
 /// The firmware of QEMU's microvm (Debian: seabios).
 const MICROVM_FIRMWARE: &str = "/usr/share/seabios/bios-microvm.bin";
+/// How QEMU is called in the lab.
+const QEMU: &str = "/bench/qemu/lib/ld-linux-x86-64.so.2 --inhibit-cache --library-path /bench/qemu/lib \
+     /bench/qemu/bin/qemu-system-x86_64 -L /bench/qemu/share";
 /// What comes before every command.
 const BEGIN: &str =
     "export PATH=/bin:/bench:/.cenote/bin CENOTE_DATA=/bench/data CENOTE_RUNTIME=/tmp/run\n";
 
 /// What a lab is made of.
-#[derive(Debug)]
-pub struct LabSpec<'a> {
-    /// Its CPUs. Times need one, so that nothing depends on what else the host does meanwhile.
-    pub cpus: u32,
+struct Spec<'a> {
+    /// Its CPUs.
+    cpus: u32,
     /// Its memory, as `cenote run --memory` takes it.
-    pub memory: &'a str,
+    memory: &'a str,
     /// An image that its machines can run, beside the lab's own.
-    pub image: &'a str,
+    image: &'a str,
     /// Programs that were built beside this one, on the lab's path.
-    pub programs: &'a [&'a str],
+    programs: &'a [&'a str],
     /// Files that are copied to /bench.
-    pub files: &'a [&'a Path],
+    files: &'a [&'a Path],
 }
 
 /// A running lab.
@@ -48,22 +53,53 @@ pub struct Lab<'a> {
     _sleeper: Sleeper<'a>,
     kernel: String,
     own_kernel: String,
-    qemu: String,
 }
 
 impl<'a> Lab<'a> {
-    /// Opens the lab.
+    /// Opens a lab for exits and times, of a host that has busybox. It has one CPU, so that nothing depends on what else the
+    /// host does meanwhile; `programs`, which were built beside this one, are on its path, and `files` in /bench.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn open(host: &'a Host, spec: &LabSpec<'_>) -> anyhow::Result<Self> {
+    pub fn with_busybox(
+        host: &'a Host,
+        programs: &[&str],
+        files: &[&Path],
+    ) -> anyhow::Result<Self> {
+        let spec = Spec {
+            cpus: 1,
+            memory: "2g",
+            image: "busybox",
+            programs,
+            files,
+        };
+        Self::open(host, &spec)
+    }
+
+    /// Opens a lab for the pages of an image: [`files::IMAGE`], which is made with a large file of `size` bytes.
+    ///
+    /// # Errors
+    /// When the image cannot be made, or the lab does not come up.
+    pub fn with_files(host: &'a Host, size: usize) -> anyhow::Result<Self> {
+        files::import(host, size)?;
+        let spec = Spec {
+            cpus: 2,
+            memory: "3g",
+            image: files::IMAGE,
+            programs: &[],
+            files: &[],
+        };
+        Self::open(host, &spec)
+    }
+
+    fn open(host: &'a Host, spec: &Spec<'_>) -> anyhow::Result<Self> {
         let [distro, built] = [false, true].map(|built| newest_kernel(host, built));
         // The built kernel has no histograms of tracepoints, so the lab itself runs the distribution's.
         let distro =
             distro?.context("the lab needs a distribution's kernel: `cenote kernel install`")?;
         let built = built?;
         let root = host.scratch().join("lab");
-        let qemu = fill(host, &root, spec, built.as_deref())?;
+        fill(host, &root, spec, built.as_deref())?;
         let tar = host.scratch().join("lab.tar");
         run(Command::new("tar")
             .arg("-C")
@@ -89,7 +125,6 @@ impl<'a> Lab<'a> {
             _sleeper: sleeper,
             kernel: built.unwrap_or_else(|| distro.clone()),
             own_kernel: distro,
-            qemu,
         };
         lab.run("mount -t tracefs tracefs /sys/kernel/tracing")?;
         Ok(lab)
@@ -105,9 +140,37 @@ impl<'a> Lab<'a> {
         &self.own_kernel
     }
 
-    /// The words with which QEMU's command line begins.
-    pub fn qemu(&self) -> &str {
-        &self.qemu
+    /// Adds the conditions that all measurements in a lab have.
+    ///
+    /// # Errors
+    /// When the host's kernels and tools cannot be read.
+    pub fn describe(&self, report: &mut Report) -> anyhow::Result<()> {
+        report.condition("kernel and tools", self.host.versions()?);
+        report.condition("kernel of the machines", &self.kernel);
+        Ok(())
+    }
+
+    /// Where the machines' kernel has a file of this name in the lab; the newest one if the name is a pattern.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn kernel_file(&self, name: &str) -> anyhow::Result<String> {
+        let kernel = &self.kernel;
+        let found = self.run(&format!(
+            "for at in /bench/data /.cenote; do ls -t $at/kernels/{kernel}/{name}; done 2>/dev/null | head -n 1"
+        ))?;
+        let found = found.trim();
+        ensure!(!found.is_empty(), "the lab has no {name} of {kernel}");
+        Ok(found.to_owned())
+    }
+
+    /// The words with which a peer's command line begins: a QEMU of this kind on KVM, with one CPU, no device and the kernel
+    /// `vmlinux`.
+    pub fn peer(&self, machine: &str, vmlinux: &str) -> String {
+        format!(
+            "{QEMU} -M {machine} -accel kvm -cpu host -smp 1 -nodefaults -no-user-config -display none -no-reboot \
+             -kernel {vmlinux}"
+        )
     }
 
     /// What a shell in the lab prints when it runs `script`; `cenote` and the programs are on its path.
@@ -119,15 +182,19 @@ impl<'a> Lab<'a> {
         self.host
             .run(&["exec", "--vm", NAME, "sh", "-c", ENTER, &script])
     }
+
+    /// What a program tells as JSON that `script` runs in the lab.
+    ///
+    /// # Errors
+    /// When the script fails, or tells something else.
+    pub fn told<T: DeserializeOwned>(&self, script: &str) -> anyhow::Result<T> {
+        let told = self.run(script)?;
+        serde_json::from_str(&told).with_context(|| format!("{script} told {told:?}"))
+    }
 }
 
-/// Makes the lab's root, and answers how QEMU is called in it.
-fn fill(
-    host: &Host,
-    root: &Path,
-    spec: &LabSpec<'_>,
-    kernel: Option<&str>,
-) -> anyhow::Result<String> {
+/// Makes the lab's root.
+fn fill(host: &Host, root: &Path, spec: &Spec<'_>, kernel: Option<&str>) -> anyhow::Result<()> {
     let bench = root.join("bench");
     fs::create_dir_all(root.join("bin"))?;
     fs::create_dir_all(bench.join("data/kernels"))?;
@@ -139,9 +206,7 @@ fn fill(
         }
     }
     for program in spec.programs {
-        let from = std::env::current_exe()?.with_file_name(program);
-        fs::copy(&from, bench.join(program))
-            .with_context(|| format!("cannot copy {}", from.display()))?;
+        fs::copy(built_beside(program)?, bench.join(program))?;
     }
     for file in spec.files {
         copy(file, &bench)?;
@@ -150,43 +215,20 @@ fn fill(
         let from = host.data().join("kernels").join(kernel);
         copy(&from, &bench.join("data/kernels").join(kernel))?;
     }
-    let tool = entries(&host.data().join("tools"), |name| name.starts_with("qemu-"))?;
-    let tool = tool
-        .last()
-        .context("the lab needs QEMU: `cenote tools install`")?;
-    copy(tool, &bench.join("qemu"))?;
+    copy(&host.qemu()?, &bench.join("qemu"))?;
     // Cenote's own machines have no need of it, so `cenote tools install` leaves it out.
     fs::copy(MICROVM_FIRMWARE, bench.join("qemu/share/bios-microvm.bin"))
         .with_context(|| format!("cannot copy {MICROVM_FIRMWARE}: install the package seabios"))?;
-    Ok(
-        "/bench/qemu/lib/ld-linux-x86-64.so.2 --inhibit-cache --library-path /bench/qemu/lib \
-        /bench/qemu/bin/qemu-system-x86_64 -L /bench/qemu/share"
-            .to_owned(),
-    )
+    Ok(())
 }
 
 /// The name of the last kernel that is built, or that is not.
 fn newest_kernel(host: &Host, built: bool) -> anyhow::Result<Option<String>> {
-    let found = entries(&host.data().join("kernels"), |name| {
-        name.contains("-cenote-") == built
-    })?;
+    let found = host.last("kernels", |name| name.contains("-cenote-") == built)?;
     Ok(found
-        .last()
-        .and_then(|path| path.file_name())
+        .as_deref()
+        .and_then(Path::file_name)
         .map(|name| name.to_string_lossy().into_owned()))
-}
-
-/// The entries of a folder whose name is `wanted`, in the order of their names.
-fn entries(folder: &Path, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if wanted(&entry.file_name().to_string_lossy()) {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -1,4 +1,8 @@
-//! What the guest of `kvm_requests` and the program that counts its exits agree on.
+//! What `kvm_requests`, its guest, and the program that counts the guest's exits agree on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 /// Requests of each kind that are counted.
 pub const REQUESTS: u32 = 500;
@@ -24,3 +28,20 @@ pub const PHASES: [&str; 8] = [
     "vsock, byte and echo",
     "pmem, flush",
 ];
+
+/// What happened in a phase.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Phase {
+    /// How long it took.
+    pub seconds: f64,
+    /// The requests that the guest sent.
+    pub requests: u32,
+    /// The interrupts that it had of virtio devices.
+    pub interrupts: u32,
+    /// Exits by the hardware's reason.
+    pub exits: BTreeMap<String, u32>,
+    /// Writes of model-specific registers, by register.
+    pub registers: BTreeMap<String, u32>,
+    /// Exits to user space by KVM's reason.
+    pub user: BTreeMap<String, u32>,
+}

@@ -84,6 +84,21 @@ pub fn in_turn<T>(rounds: usize, sides: &mut [Side<'_, T>]) -> anyhow::Result<Ve
     Ok(given)
 }
 
+/// Lets all of `sides` take turns in the same measurement, as [`in_turn`] does.
+///
+/// # Errors
+/// The first failure of any side.
+pub fn each_in_turn<S, T>(
+    rounds: usize,
+    sides: &[S],
+    measure: impl Fn(&S) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<Vec<T>>> {
+    let measure = &measure;
+    let mut runs: Vec<_> = sides.iter().map(|side| move || measure(side)).collect();
+    let mut turns: Vec<Side<'_, T>> = runs.iter_mut().map(|run| run as Side<'_, T>).collect();
+    in_turn(rounds, &mut turns)
+}
+
 #[cfg(test)]
 #[path = "series_test.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-use super::{Series, in_turn};
+use super::{Series, each_in_turn, in_turn};
 
 fn series(values: &[f64]) -> Series {
     Series::new(values.to_vec())
@@ -43,5 +43,7 @@ fn sides_take_turns() {
     };
     let given = in_turn(2, &mut [&mut || step('a'), &mut || step('b')]).unwrap();
     assert_eq!(given, [['a', 'a'], ['b', 'b']]);
-    assert_eq!(order.into_inner(), "abab");
+    let given = each_in_turn(2, &['c', 'd'], |side| step(*side)).unwrap();
+    assert_eq!(given, [['c', 'c'], ['d', 'd']]);
+    assert_eq!(order.into_inner(), "ababcdcd");
 }

@@ -7,20 +7,29 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use anyhow::Context;
+use clap::Args;
 
 /// Bytes of each file.
 pub const SIZE: usize = 4096;
 
 /// So many workers share so many files, each of which is done by one of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct SmallFiles {
-    /// Threads that work at once.
+    /// How many threads work at once
+    #[arg(long, default_value_t = 256)]
     pub workers: usize,
-    /// Files in all.
+    /// How many files they share
+    #[arg(long, default_value_t = 1024)]
     pub files: usize,
 }
 
 impl SmallFiles {
+    /// What is measured, for a report's conditions.
+    pub fn condition(self) -> String {
+        let Self { workers, files } = self;
+        format!("{files} of {SIZE} bytes, {workers} workers; write is open, write, fsync, close")
+    }
+
     /// Writes all files in `place`: open, write, fsync, close. Answers the seconds that it took.
     ///
     /// # Errors

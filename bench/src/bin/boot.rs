@@ -2,13 +2,11 @@
 //! static program that powers it off?
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 
-use anyhow::Context;
 use cenote_bench::cost::{self, Cost};
 use cenote_bench::floor::{self, Floor};
-use cenote_bench::host::Host;
+use cenote_bench::host::{Host, built_beside};
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::{Series, in_turn};
 use clap::Parser;
@@ -37,7 +35,9 @@ fn main() -> anyhow::Result<()> {
     );
     let host = Host::with_busybox()?;
     let initramfs = host.scratch().join("floor.cpio");
-    fs::write(&initramfs, floor::initramfs(&floor_init()?))?;
+    // It powers the floor's guest off.
+    let init = fs::read(built_beside("floor_init")?)?;
+    fs::write(&initramfs, floor::initramfs(&init))?;
     let sleeper = host.sleeper("model", &[], "busybox")?;
     let floor = Floor::below(sleeper.qemu()?, &initramfs)?;
     drop(sleeper);
@@ -132,15 +132,4 @@ fn tell(report: &mut Report, name: &str, runs: &[Run]) -> Series {
         );
     }
     wall
-}
-
-/// The program that powers the floor's guest off, built beside this one.
-fn floor_init() -> anyhow::Result<Vec<u8>> {
-    let path = env::current_exe()?.with_file_name("floor_init");
-    fs::read(&path).with_context(|| {
-        format!(
-            "cannot read {}: run `cargo build --release -p cenote-bench`",
-            path.display()
-        )
-    })
 }

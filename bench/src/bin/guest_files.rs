@@ -3,14 +3,13 @@
 //! The files and workers are those of `shares`, in a container with default flags; how many threads serve a share is what
 //! `cenote run` chooses. The guest itself takes the time. It forgets what it has read before a first read, on each side.
 
-use std::env;
 use std::fs;
 
 use anyhow::Context;
-use cenote_bench::host::{Host, Sleeper};
+use cenote_bench::host::{Host, Sleeper, built_beside};
 use cenote_bench::report::{Flags, Report};
-use cenote_bench::series::{Series, in_turn};
-use cenote_bench::small_files::SIZE;
+use cenote_bench::series::{Series, each_in_turn};
+use cenote_bench::small_files::SmallFiles;
 use clap::Parser;
 
 /// Measures small files and dd in a guest: own disk, virtio-fs, vsock
@@ -19,12 +18,8 @@ struct GuestFiles {
     /// How often each side runs
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How many threads work at once
-    #[arg(long, default_value_t = 256)]
-    workers: usize,
-    /// How many files they share
-    #[arg(long, default_value_t = 1024)]
-    files: usize,
+    #[command(flatten)]
+    files: SmallFiles,
     /// More flags for `cenote run`
     #[arg(long, allow_hyphen_values = true, value_delimiter = ' ')]
     run: Vec<String>,
@@ -59,15 +54,8 @@ fn main() -> anyhow::Result<()> {
     let host = Host::with_busybox()?;
     report.condition("kernel and tools", host.versions()?);
     report.condition("flags of run", bench.run.join(" "));
-    report.condition(
-        "files",
-        format!(
-            "{} of {SIZE} bytes, {} workers; write is open, write, fsync, close",
-            bench.files, bench.workers
-        ),
-    );
-    let program = env::current_exe()?.with_file_name("file_steps");
-    let program = format!("{}:/file_steps:ro", program.display());
+    report.condition("files", bench.files.condition());
+    let program = format!("{}:/file_steps:ro", built_beside("file_steps")?.display());
     let mut containers = Vec::new();
     for transport in TRANSPORTS {
         let share = host.scratch().join(transport);
@@ -86,18 +74,9 @@ fn main() -> anyhow::Result<()> {
         container.shell("mkdir /own")?;
         containers.push(container);
     }
-    let mut runs: Vec<_> = SIDES
-        .iter()
-        .map(|(_, container, place)| {
-            let (bench, container) = (&bench, &containers[*container]);
-            move || run(bench, container, place)
-        })
-        .collect();
-    let mut sides: Vec<&mut dyn FnMut() -> anyhow::Result<[f64; STEPS.len()]>> = Vec::new();
-    for run in &mut runs {
-        sides.push(run);
-    }
-    let given = in_turn(bench.rounds, &mut sides)?;
+    let given = each_in_turn(bench.rounds, &SIDES, |(_, container, place)| {
+        run(bench.files, &containers[*container], place)
+    })?;
     for (number, step) in STEPS.iter().enumerate() {
         let times = |runs: &Vec<[f64; STEPS.len()]>| {
             Series::new(runs.iter().map(|run| run[number] * 1000.0).collect())
@@ -116,7 +95,7 @@ fn main() -> anyhow::Result<()> {
 
 /// Seconds of each step.
 fn run(
-    bench: &GuestFiles,
+    small: SmallFiles,
     container: &Sleeper<'_>,
     place: &str,
 ) -> anyhow::Result<[f64; STEPS.len()]> {
@@ -127,7 +106,7 @@ fn run(
             .with_context(|| format!("{words}: {told}"))
     };
     let files = |step: &str| {
-        let (workers, files) = (bench.workers, bench.files);
+        let SmallFiles { workers, files } = small;
         timed(&format!("{step} {place} {workers} {files}"))
     };
     // Nothing that an earlier step has written is on its way to a disk.

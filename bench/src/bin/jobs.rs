@@ -133,12 +133,9 @@ fn main() -> anyhow::Result<()> {
     sleeper.shell(PREPARE)?;
     for job in JOBS {
         let name = job.name;
-        let times = series::in_turn(
-            bench.rounds,
-            &mut [&mut || run(&sleeper, "/share", &job), &mut || {
-                run(&sleeper, "/own", &job)
-            }],
-        )?;
+        let times = series::each_in_turn(bench.rounds, &["/share", "/own"], |place| {
+            run(&sleeper, place, &job)
+        })?;
         let [share, own] = times
             .try_into()
             .map(|sides: [_; 2]| sides.map(Series::new))

@@ -13,9 +13,9 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use cenote_bench::cost;
 use cenote_bench::host::Host;
-use cenote_bench::lab::{Lab, LabSpec};
+use cenote_bench::lab::Lab;
 use cenote_bench::report::{Flags, Report, Side};
-use cenote_bench::series::{Series, in_turn};
+use cenote_bench::series::{Series, each_in_turn};
 use clap::Parser;
 use serde::Deserialize;
 
@@ -69,18 +69,8 @@ fn main() -> anyhow::Result<()> {
     );
     let host = Host::with_busybox()?;
     let initramfs = initramfs(&host.scratch().join("disk-guest"))?;
-    let lab = Lab::open(
-        &host,
-        &LabSpec {
-            cpus: 1,
-            memory: "2g",
-            image: "busybox",
-            programs: &["count_rows", "boot_disk"],
-            files: &[&initramfs],
-        },
-    )?;
-    report.condition("kernel and tools", host.versions()?);
-    report.condition("kernel of the machines", lab.kernel());
+    let lab = Lab::with_busybox(&host, &["count_rows", "boot_disk"], &[&initramfs])?;
+    lab.describe(&mut report)?;
     report.condition(
         "machines",
         format!("1 virtual CPU, {MEMORY} MiB, inside the lab (1 emulated CPU with SVM unless the host has KVM)"),
@@ -91,48 +81,40 @@ fn main() -> anyhow::Result<()> {
         "mkdir -p /tmp/ext4 && mknod /tmp/vda b $(tr : ' ' </sys/block/vda/dev) && mount -t ext4 /tmp/vda /tmp/ext4 && \
          tr '\\0' x </dev/zero | head -c 134217728 >/tmp/ext4/disk.raw && sync && echo /tmp/ext4/disk.raw",
     )?;
-    let (disk, memory, qemu) = (disk.trim(), MEMORY, lab.qemu());
-    let kernel = format!("/bench/data/kernels/{}/vmlinux", lab.kernel());
+    let (disk, memory) = (disk.trim(), MEMORY);
+    let vmlinux = lab.kernel_file("vmlinux")?;
     let initramfs = "/bench/disk-guest.cpio";
     let line = "earlyprintk=serial,0x3f8,115200,keep quiet loglevel=2 cryptomgr.notests no_timer_check panic=-1 \
                 8250.nr_uarts=0 dummy.numdummies=0";
     let ours = format!(
-        "count_rows boot_disk {memory} {kernel} {initramfs} '{line} pci=off reboot=acpi' {disk}"
+        "count_rows boot_disk {memory} {vmlinux} {initramfs} '{line} pci=off reboot=acpi' {disk}"
     );
+    let microvm = lab.peer("microvm", &vmlinux);
     let peer = |drive: &str, device: &str| {
         format!(
-            "count_rows {qemu} -M microvm -accel kvm -cpu host -smp 1 -m {memory} -nodefaults -no-user-config -display none \
-             -no-reboot -serial stdio -kernel {kernel} -initrd {initramfs} -append '{line} reboot=t' \
+            "count_rows {microvm} -m {memory} -serial stdio -initrd {initramfs} -append '{line} reboot=t' \
              -object iothread,id=thread -drive file={disk},format=raw,if=none,id=disk{drive} \
              -device virtio-blk-device,drive=disk,num-queues=1{device}"
         )
     };
-    let peers = [
+    let sides = [
+        ("cenote", ours),
         ("QEMU", peer("", "")),
         (
             "QEMU, iothread and io_uring",
             peer(",aio=io_uring", ",iothread=thread"),
         ),
     ];
-    let measure = |script: &str| -> anyhow::Result<Rows> {
-        let told = lab.run(&format!("cat {disk} >/dev/null && {script}"))?;
-        serde_json::from_str(&told).with_context(|| format!("count_rows told {told:?}"))
-    };
-    let runs = in_turn(
-        bench.pairs,
-        &mut [
-            &mut || measure(&ours),
-            &mut || measure(&peers[0].1),
-            &mut || measure(&peers[1].1),
-        ],
-    )?;
+    let runs: Vec<Vec<Rows>> = each_in_turn(bench.pairs, &sides, |(_, script)| {
+        lab.told(&format!("cat {disk} >/dev/null && {script}"))
+    })?;
     for (name, size) in ROWS {
         let speeds =
             |side: usize| -> anyhow::Result<Series> { per_second(&runs[side], name, size) };
         let own = speeds(0)?;
         report.figure(&format!("{name}: cenote"), "per s", &own);
-        for (index, (peer, _)) in peers.iter().enumerate() {
-            let ratio = own.ratio(&speeds(index + 1)?);
+        for (index, (peer, _)) in sides.iter().enumerate().skip(1) {
+            let ratio = own.ratio(&speeds(index)?);
             let median = report.figure(&format!("{name}: cenote / {peer}"), "ratio", &ratio);
             report.aim(
                 &format!("{name}, times {peer}'s"),
@@ -141,8 +123,7 @@ fn main() -> anyhow::Result<()> {
                 median,
             );
         }
-        let sides = ["cenote", peers[0].0, peers[1].0];
-        for (side, runs) in sides.iter().zip(&runs) {
+        for ((side, _), runs) in sides.iter().zip(&runs) {
             count(
                 &mut report,
                 &format!("{name}: {side}, exits"),

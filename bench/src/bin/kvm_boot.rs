@@ -7,11 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context;
 use cenote_bench::host::Host;
-use cenote_bench::lab::{Lab, LabSpec};
+use cenote_bench::lab::Lab;
 use cenote_bench::report::{Flags, Report, Side};
-use cenote_bench::series::{Series, in_turn};
+use cenote_bench::series::{Series, each_in_turn};
 use clap::Parser;
 use serde::Deserialize;
 
@@ -60,64 +59,37 @@ fn main() -> anyhow::Result<()> {
         "How long and how many exits is it to the agent's first message on KVM, beside QEMU?",
     );
     let host = Host::with_busybox()?;
-    let lab = Lab::open(
-        &host,
-        &LabSpec {
-            cpus: 1,
-            memory: "2g",
-            image: "busybox",
-            programs: &["count_exits"],
-            files: &[],
-        },
-    )?;
-    report.condition("kernel and tools", host.versions()?);
-    report.condition("kernel of the machines", lab.kernel());
+    let lab = Lab::with_busybox(&host, &["count_exits"], &[])?;
+    lab.describe(&mut report)?;
     report.condition(
         "machines",
         "1 virtual CPU, 512 MiB, inside the lab (1 emulated CPU with SVM unless the host has KVM), in memory that nothing ran in",
     );
 
-    let kernel = lab.kernel().to_owned();
+    let kernel = lab.kernel();
     let ours = format!(
         "cenote run --rm --quiet --vmm kvm --network none --read-only --memory 512m --kernel {kernel} busybox true"
     );
     // Its first run makes the initramfs that all use.
     lab.run(&format!("{ours} || true"))?;
-    let files = lab.run(&format!(
-        "for at in /bench/data /.cenote; do ls -t $at/kernels/{kernel}/vmlinux $at/kernels/{kernel}/initramfs-*; done 2>/dev/null || true"
-    ))?;
-    let find = |what: &str| {
-        files
-            .lines()
-            .find(|line| line.contains(what))
-            .with_context(|| format!("the lab has no {what} of {kernel}: {files}"))
-    };
-    let (vmlinux, initramfs) = (find("vmlinux")?, find("initramfs")?);
+    let (vmlinux, initramfs) = (lab.kernel_file("vmlinux")?, lab.kernel_file("initramfs-*")?);
     let peer = |machine: &str| {
         format!(
-            "count_exits 'cenote-guest: ' {} -M {machine} -accel kvm -cpu host -smp 1 -m 512 -nodefaults -no-user-config \
-             -display none -no-reboot -serial stdio -kernel {vmlinux} -initrd {initramfs} -append \
+            "count_exits 'cenote-guest: ' {} -m 512 -serial stdio -initrd {initramfs} -append \
              'panic=-1 reboot=t quiet loglevel=3 cryptomgr.notests no_timer_check console=ttyS0'",
-            lab.qemu()
+            lab.peer(machine, &vmlinux)
         )
     };
-    let measure = |script: &str| -> anyhow::Result<Boot> {
-        let told = lab.run(script)?;
-        serde_json::from_str(&told).with_context(|| format!("count_exits told {told:?}"))
-    };
     let ours = format!("CENOTE_LOG=cenote_sandbox=debug count_exits 'the agent has called' {ours}");
-    let (microvm, q35) = (peer("microvm"), peer("q35"));
-    let runs = in_turn(
-        boot.pairs,
-        &mut [
-            &mut || measure(&ours),
-            &mut || measure(&microvm),
-            &mut || measure(&q35),
-        ],
-    )?;
+    let sides = [
+        ("cenote", ours),
+        ("microvm", peer("microvm")),
+        ("q35", peer("q35")),
+    ];
+    let runs: Vec<Vec<Boot>> = each_in_turn(boot.pairs, &sides, |(_, script)| lab.told(script))?;
     let mut seconds = Vec::new();
     let mut totals = Vec::new();
-    for (name, runs) in ["cenote", "microvm", "q35"].iter().zip(&runs) {
+    for ((name, _), runs) in sides.iter().zip(&runs) {
         let time = Series::new(runs.iter().map(|run| run.seconds).collect());
         report.figure(&format!("{name}, time"), "s", &time);
         seconds.push(time);

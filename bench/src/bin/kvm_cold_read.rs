@@ -7,7 +7,7 @@
 use anyhow::Context;
 use cenote_bench::files;
 use cenote_bench::host::Host;
-use cenote_bench::lab::{Lab, LabSpec};
+use cenote_bench::lab::Lab;
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::{Series, in_turn};
 use clap::Parser;
@@ -47,19 +47,8 @@ fn main() -> anyhow::Result<()> {
         "How often does a machine on KVM fault while it reads a file of its image for the first time?",
     );
     let host = Host::new()?;
-    files::import(&host, SIZE)?;
-    let lab = Lab::open(
-        &host,
-        &LabSpec {
-            cpus: 2,
-            memory: "3g",
-            image: files::IMAGE,
-            programs: &[],
-            files: &[],
-        },
-    )?;
-    report.condition("kernel and tools", host.versions()?);
-    report.condition("kernel of the machines", lab.kernel());
+    let lab = Lab::with_files(&host, SIZE)?;
+    lab.describe(&mut report)?;
     lab.run(PREPARE)?;
 
     let lent = Place {

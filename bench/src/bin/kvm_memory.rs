@@ -6,7 +6,7 @@
 use anyhow::Context;
 use cenote_bench::files;
 use cenote_bench::host::Host;
-use cenote_bench::lab::{Lab, LabSpec};
+use cenote_bench::lab::Lab;
 use cenote_bench::memory::Resident;
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::Series;
@@ -25,6 +25,7 @@ const MEGABYTE: usize = 1_000_000;
 const SIZE: usize = 60 * MEGABYTE;
 /// A mapping without a file that is at least as large is the guest's RAM.
 const RAM_AT_LEAST: u64 = 128 << 20;
+
 fn main() -> anyhow::Result<()> {
     let bench = KvmMemory::parse();
     let mut report = Report::new(
@@ -32,17 +33,7 @@ fn main() -> anyhow::Result<()> {
         "What does a machine on KVM cost in memory beside its RAM?",
     );
     let host = Host::new()?;
-    files::import(&host, SIZE)?;
-    let lab = Lab::open(
-        &host,
-        &LabSpec {
-            cpus: 2,
-            memory: "3g",
-            image: files::IMAGE,
-            programs: &[],
-            files: &[],
-        },
-    )?;
+    let lab = Lab::with_files(&host, SIZE)?;
     report.condition("kernel and tools", host.versions()?);
     report.condition("image", "lent to the lab by pmem: EROFS with DAX");
 

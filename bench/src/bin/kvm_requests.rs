@@ -7,15 +7,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::Context;
 use cenote_bench::floor;
-use cenote_bench::host::Host;
-use cenote_bench::lab::{Lab, LabSpec};
+use cenote_bench::host::{Host, built_beside};
+use cenote_bench::lab::Lab;
 use cenote_bench::report::{Flags, Report};
-use cenote_bench::requests::PHASES;
-use cenote_bench::series::{Series, in_turn};
+use cenote_bench::requests::{PHASES, Phase};
+use cenote_bench::series::{Series, each_in_turn};
 use clap::Parser;
-use serde::Deserialize;
 
 /// Counts the exits of each device's requests
 #[derive(Debug, Parser)]
@@ -27,19 +25,6 @@ struct Requests {
     flags: Flags,
 }
 
-/// A phase, as `count_requests` tells it.
-#[derive(Debug, Deserialize)]
-struct Phase {
-    seconds: f64,
-    requests: f64,
-    interrupts: f64,
-    exits: BTreeMap<String, f64>,
-    registers: BTreeMap<String, f64>,
-    user: BTreeMap<String, f64>,
-}
-
-type Phases = BTreeMap<String, Phase>;
-
 /// Exits that come from the time that passes: the host's interrupts, and the guest's when it could not take them at once.
 const TICKS: [&str; 2] = ["interrupt", "vintr"];
 
@@ -50,38 +35,23 @@ fn main() -> anyhow::Result<()> {
         "How often does a machine on KVM leave its guest for a request of each device, beside QEMU?",
     );
     let host = Host::with_busybox()?;
-    let guest = std::env::current_exe()?.with_file_name("requests_guest");
-    let guest = fs::read(&guest).with_context(|| format!("cannot read {}", guest.display()))?;
+    let guest = fs::read(built_beside("requests_guest")?)?;
     let initramfs = host.scratch().join("requests.cpio");
     fs::write(&initramfs, floor::initramfs(&guest))?;
-    let lab = Lab::open(
-        &host,
-        &LabSpec {
-            cpus: 1,
-            memory: "2g",
-            image: "busybox",
-            programs: &["count_requests"],
-            files: &[&initramfs],
-        },
-    )?;
-    report.condition("kernel and tools", host.versions()?);
-    report.condition("kernel of the machines", lab.kernel());
+    let lab = Lab::with_busybox(&host, &["count_requests"], &[&initramfs])?;
+    lab.describe(&mut report)?;
     report.condition("machines", "1 virtual CPU, 512 MiB, inside the lab");
 
-    let kernel = lab.kernel();
-    let vmlinux = lab.run(&format!(
-        "mkdir -p /tmp; find /bench/data/kernels/{kernel} /.cenote/kernels/{kernel} -name vmlinux 2>/dev/null | head -n 1"
-    ))?;
-    let vmlinux = vmlinux.trim();
+    lab.run("mkdir -p /tmp")?;
+    let vmlinux = lab.kernel_file("vmlinux")?;
     let common = format!("count_requests {vmlinux} /bench/requests.cpio");
     let peer = |machine: &str, kind: &str, card: &str| {
         format!(
-            "{common} {} -M {machine} -accel kvm -cpu host -smp 1 -nodefaults -no-user-config -display none -no-reboot \
-             -kernel {vmlinux} -initrd /bench/requests.cpio \
+            "{common} {} -initrd /bench/requests.cpio \
              -blockdev driver=file,filename=/tmp/disk,node-name=disk -device virtio-blk-{kind},drive=disk \
              -netdev stream,id=net,server=off,addr.type=unix,addr.path=/tmp/net -device virtio-net-{kind},netdev=net{card} \
              -chardev null,id=console -device virtio-serial-{kind} -device virtconsole,chardev=console",
-            lab.qemu()
+            lab.peer(machine, &vmlinux)
         )
     };
     let microvm = format!(
@@ -93,20 +63,11 @@ fn main() -> anyhow::Result<()> {
          -device virtio-pmem-pci,memdev=pmem",
         peer("q35", "pci", ",romfile=")
     );
-    let measure = |script: &str| -> anyhow::Result<Phases> {
-        let told = lab.run(script)?;
-        serde_json::from_str(&told).with_context(|| format!("count_requests told {told:?}"))
-    };
-    let runs = in_turn(
-        bench.rounds,
-        &mut [
-            &mut || measure(&common),
-            &mut || measure(&microvm),
-            &mut || measure(&q35),
-        ],
-    )?;
+    let sides = [("cenote", common), ("microvm", microvm), ("q35", q35)];
+    let runs: Vec<Vec<BTreeMap<String, Phase>>> =
+        each_in_turn(bench.rounds, &sides, |(_, script)| lab.told(script))?;
     for name in PHASES {
-        for (machine, runs) in ["cenote", "microvm", "q35"].iter().zip(&runs) {
+        for ((machine, _), runs) in sides.iter().zip(&runs) {
             let phases: Option<Vec<&Phase>> = runs.iter().map(|phases| phases.get(name)).collect();
             if let Some(phases) = phases {
                 tell(&mut report, &format!("{name}: {machine}"), &phases);
@@ -116,21 +77,24 @@ fn main() -> anyhow::Result<()> {
     report.publish(&bench.flags)
 }
 
-type Map = fn(&Phase) -> &BTreeMap<String, f64>;
+type Map = fn(&Phase) -> &BTreeMap<String, u32>;
 
 /// Adds what a phase cost for each of its requests.
 fn tell(report: &mut Report, name: &str, phases: &[&Phase]) {
     let mut figure = |what: &str, of: &dyn Fn(&Phase) -> f64| {
-        let each = phases.iter().map(|phase| of(phase) / phase.requests);
+        let each = phases
+            .iter()
+            .map(|phase| of(phase) / f64::from(phase.requests));
         report.figure(&format!("{name}: {what}"), "", &Series::new(each.collect()))
     };
-    figure("exits", &|phase| phase.exits.values().sum());
+    let sum = |counts: &BTreeMap<String, u32>| f64::from(counts.values().sum::<u32>());
+    figure("exits", &|phase| sum(&phase.exits));
     figure("exits but for ticks", &|phase| {
         let ticks = TICKS.iter().filter_map(|reason| phase.exits.get(*reason));
-        phase.exits.values().sum::<f64>() - ticks.sum::<f64>()
+        sum(&phase.exits) - f64::from(ticks.sum::<u32>())
     });
-    figure("exits to user space", &|phase| phase.user.values().sum());
-    figure("interrupts", &|phase| phase.interrupts);
+    figure("exits to user space", &|phase| sum(&phase.user));
+    figure("interrupts", &|phase| phase.interrupts.into());
     figure("milliseconds", &|phase| phase.seconds * 1000.0);
     let maps: [(&str, Map); 3] = [
         ("exit", |phase| &phase.exits),
@@ -143,7 +107,7 @@ fn tell(report: &mut Report, name: &str, phases: &[&Phase]) {
         reasons.dedup();
         for reason in reasons {
             figure(&format!("{kind} {reason}"), &|phase| {
-                map(phase).get(reason).copied().unwrap_or(0.0)
+                map(phase).get(reason).copied().unwrap_or(0).into()
             });
         }
     }

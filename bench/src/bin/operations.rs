@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cenote_bench::report::{Flags, Report};
-use cenote_bench::series::{Series, in_turn};
+use cenote_bench::series::{Series, each_in_turn};
 use cenote_fuse::device::Session;
 use cenote_fuse::passthrough::{Cache, Config, Passthrough, Readdirplus};
 use cenote_fuse::server::{Observer, Served, Server};
@@ -183,18 +183,9 @@ fn main() -> anyhow::Result<()> {
     ];
     let scratch = tempfile::tempdir_in(&bench.folder)
         .with_context(|| format!("cannot work in {}", bench.folder.display()))?;
-    let mut sides: Vec<_> = policies
-        .iter()
-        .map(|(_, config)| {
-            let (bench, scratch) = (&bench, scratch.path());
-            move || measure(bench, scratch, config.as_ref())
-        })
-        .collect();
-    let mut turns: Vec<&mut dyn FnMut() -> anyhow::Result<Vec<Cost>>> = Vec::new();
-    for side in &mut sides {
-        turns.push(side);
-    }
-    let given = in_turn(bench.rounds, &mut turns)?;
+    let given = each_in_turn(bench.rounds, &policies, |(_, config)| {
+        measure(&bench, scratch.path(), config.as_ref())
+    })?;
     for (step, (what, _)) in STEPS.iter().enumerate() {
         for ((policy, config), rounds) in policies.iter().zip(&given) {
             if reads_only(config.as_ref()) && changes(what) {

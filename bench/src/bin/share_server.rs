@@ -6,12 +6,12 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use cenote_bench::floor::Archive;
-use cenote_bench::host::Host;
+use cenote_bench::host::{Host, built_beside};
 use cenote_bench::report::{Flags, Report, Side};
 use cenote_bench::series::Series;
 use clap::Parser;
@@ -319,12 +319,8 @@ struct Guest {
 
 impl Guest {
     fn boot(bench: &ShareServer, host: &Host, servers: &[Server; 2]) -> anyhow::Result<Self> {
-        let beside = std::env::current_exe()?.with_file_name("share_steps");
         let mut archive = Archive::default();
-        archive.add(
-            "init",
-            &fs::read(&beside).with_context(|| format!("cannot read {}", beside.display()))?,
-        );
+        archive.add("init", &fs::read(built_beside("share_steps")?)?);
         if let Some(fio) = &bench.fio {
             archive.add(
                 "fio",
@@ -333,7 +329,9 @@ impl Guest {
         }
         let initramfs = host.scratch().join("initramfs");
         fs::write(&initramfs, archive.end())?;
-        let tool = only(&host.data().join("tools"), "qemu-")?;
+        let tool = host.qemu()?;
+        let kernel = host.last("kernels", |_| true)?;
+        let kernel = kernel.context("there is no kernel: run `make bench`, which prepares it")?;
         let mut qemu = Command::new(tool.join("lib/ld-linux-x86-64.so.2"));
         qemu.arg("--inhibit-cache")
             .arg("--library-path")
@@ -354,8 +352,7 @@ impl Guest {
             "-append",
             "console=ttyS0 quiet loglevel=3 no_timer_check mitigations=off panic=-1",
         ]);
-        qemu.arg("-kernel")
-            .arg(only(&host.data().join("kernels"), "")?.join("vmlinux"));
+        qemu.arg("-kernel").arg(kernel.join("vmlinux"));
         qemu.arg("-initrd").arg(initramfs);
         for (side, server) in SIDES.iter().zip(servers) {
             qemu.arg("-chardev")
@@ -439,19 +436,4 @@ impl Drop for Guest {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
-}
-
-/// The last entry of a folder whose name begins so.
-fn only(folder: &Path, begin: &str) -> anyhow::Result<PathBuf> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(begin) {
-            names.push(entry.path());
-        }
-    }
-    names.sort();
-    names
-        .pop()
-        .with_context(|| format!("{} has no {begin}*: run `make bench`", folder.display()))
 }

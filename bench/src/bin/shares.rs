@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use cenote_bench::report::{Flags, Report, Side};
-use cenote_bench::series::{Series, in_turn};
-use cenote_bench::small_files::{SIZE, SmallFiles};
+use cenote_bench::series::{Series, each_in_turn};
+use cenote_bench::small_files::SmallFiles;
 use cenote_fuse::device::{Session, attach};
 use cenote_fuse::passthrough::{Config, Passthrough};
 use cenote_fuse::server::Server;
@@ -25,26 +25,13 @@ struct Shares {
     /// How often each side runs
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How many threads work at once
-    #[arg(long, default_value_t = 256)]
-    workers: usize,
-    /// How many files they share
-    #[arg(long, default_value_t = 1024)]
-    files: usize,
+    #[command(flatten)]
+    files: SmallFiles,
     /// Folders to share: one on a disk, one in memory
     #[arg(long = "in", default_values = ["target/bench", "/dev/shm"], value_name = "FOLDER")]
     folders: Vec<PathBuf>,
     #[command(flatten)]
     flags: Flags,
-}
-
-impl Shares {
-    fn small_files(&self) -> SmallFiles {
-        SmallFiles {
-            workers: self.workers,
-            files: self.files,
-        }
-    }
 }
 
 /// The sides.
@@ -159,13 +146,7 @@ fn main() -> anyhow::Result<()> {
         "shares",
         "What does the file server cost with many small files?",
     );
-    report.condition(
-        "files",
-        format!(
-            "{} of {SIZE} bytes, {} workers; write is open, write, fsync, close",
-            bench.files, bench.workers
-        ),
-    );
+    report.condition("files", bench.files.condition());
     for folder in &bench.folders {
         measure(&bench, folder, &mut report)?;
     }
@@ -179,18 +160,9 @@ fn measure(bench: &Shares, folder: &Path, report: &mut Report) -> anyhow::Result
     let (shared, point) = (scratch.path().join("shared"), scratch.path().join("mount"));
     fs::create_dir(&shared)?;
     fs::create_dir(&point)?;
-    let mut runs: Vec<_> = SIDES
-        .iter()
-        .map(|way| {
-            let (shared, point) = (&shared, &point);
-            move || run(bench, shared, point, *way)
-        })
-        .collect();
-    let mut sides: Vec<&mut dyn FnMut() -> anyhow::Result<Run>> = Vec::new();
-    for run in &mut runs {
-        sides.push(run);
-    }
-    let given = in_turn(bench.rounds, &mut sides)?;
+    let given = each_in_turn(bench.rounds, &SIDES, |way| {
+        run(bench.files, &shared, &point, *way)
+    })?;
     for (what, aim, pick) in [
         (
             "write",
@@ -219,11 +191,10 @@ fn measure(bench: &Shares, folder: &Path, report: &mut Report) -> anyhow::Result
     Ok(())
 }
 
-fn run(bench: &Shares, shared: &Path, point: &Path, way: Way) -> anyhow::Result<Run> {
+fn run(files: SmallFiles, shared: &Path, point: &Path, way: Way) -> anyhow::Result<Run> {
     let mount = || Mounted::new(shared, point, way);
     let session = mount()?;
     let place = if session.is_some() { point } else { shared };
-    let files = bench.small_files();
     let write = files.write(place)?;
     drop(session);
     // A client that knows nothing of the files.

@@ -15,14 +15,15 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, ensure};
-use cenote_bench::requests::{END, ETHER_TYPE, INTERRUPTS, MARKS, PHASES, REQUESTS, VSOCK_PORT};
+use cenote_bench::requests::{
+    END, ETHER_TYPE, INTERRUPTS, MARKS, PHASES, Phase, REQUESTS, VSOCK_PORT,
+};
 use cenote_virtio::block::{Block, BlockSpec};
 use cenote_virtio::console::{Console, ConsoleSpec};
 use cenote_virtio::device::Device;
 use cenote_virtio::net::{Net, NetSpec};
 use cenote_virtio::vsock::{Vsock, VsockSpec};
 use cenote_vmm::{PmemFile, PmemSpec, Vm, VmSpec};
-use serde::Serialize;
 
 const TRACING: &str = "/sys/kernel/tracing";
 /// Kilobytes of the trace buffer of each CPU: more than a boot and all phases fill.
@@ -37,20 +38,6 @@ const VSOCK: &str = "/tmp/vsock";
 const PARAMETERS: &str = "quiet loglevel=3 panic=-1 no_timer_check cryptomgr.notests";
 /// The longest frame that is sent back.
 const FRAME: usize = 2048;
-
-/// What happened in a phase.
-#[derive(Debug, Default, Serialize)]
-struct Phase {
-    seconds: f64,
-    requests: u32,
-    interrupts: u32,
-    /// Exits by the hardware's reason.
-    exits: BTreeMap<String, u32>,
-    /// Writes of model-specific registers, by register.
-    registers: BTreeMap<String, u32>,
-    /// Exits to user space by KVM's reason.
-    user: BTreeMap<String, u32>,
-}
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = env::args().skip(1);
