@@ -1,9 +1,6 @@
 //! Replays the seeds of the fuzz targets, and random inputs, without a fuzzer.
 
-use std::fs;
-use std::path::Path;
-
-use cenote_fuse::testing::{device, requests, streams};
+use cenote_fuse::testing::{device, replay, requests, streams};
 use proptest::prelude::*;
 
 #[test]
@@ -19,21 +16,6 @@ fn seeds_of_streams() {
 #[test]
 fn seeds_of_the_device() {
     replay("fuse_device", device);
-}
-
-fn replay(target: &str, play: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/seeds")
-        .join(target);
-    let seeds: Vec<_> = fs::read_dir(&folder)
-        .expect("the folder of seeds")
-        .map(|seed| seed.unwrap().path())
-        .collect();
-    assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
-    for seed in seeds {
-        println!("{}", seed.display());
-        play(&fs::read(seed).unwrap());
-    }
 }
 
 /// Arguments in which small numbers, names and flags are likely.

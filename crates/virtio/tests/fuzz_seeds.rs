@@ -1,8 +1,6 @@
 //! Replays the seeds of the fuzz targets, and random inputs, without a fuzzer.
 
-use std::fs;
-use std::path::Path;
-
+use cenote_fuse::testing::replay;
 use cenote_virtio::block::fuzz::requests;
 use cenote_virtio::console::fuzz::chains;
 use cenote_virtio::net::fuzz::frames;
@@ -11,21 +9,6 @@ use cenote_virtio::vhost_user::fuzz::messages;
 use cenote_virtio::vsock::fuzz::packets;
 use cenote_virtio::{fs as share, pmem};
 use proptest::prelude::*;
-
-fn replay(target: &str, play: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/seeds")
-        .join(target);
-    let seeds: Vec<_> = fs::read_dir(&folder)
-        .expect("the folder of seeds")
-        .map(|seed| seed.unwrap().path())
-        .collect();
-    assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
-    for seed in seeds {
-        println!("{}", seed.display());
-        play(&fs::read(seed).unwrap());
-    }
-}
 
 #[test]
 fn vsock_seeds() {

@@ -4,6 +4,7 @@ mod client;
 mod device;
 mod messages;
 mod play;
+mod seeds;
 mod share;
 mod streams;
 
@@ -11,5 +12,6 @@ pub use client::FakeClient;
 pub use device::device;
 pub use messages::{me, message, whole_offer};
 pub use play::requests;
+pub use seeds::replay;
 pub use share::{Share, as_one_user};
 pub use streams::streams;
