@@ -34,7 +34,8 @@ pub use state::{QueueState, TransportState};
 const MAGIC: u32 = 0x7472_6976;
 /// The modern interface.
 const VERSION: u32 = 2;
-/// No number is assigned to us; drivers do not look at it.
+/// No number is assigned to us. The built kernel's driver knows by it that it need not acknowledge used buffers
+/// (`kernel/patches/virtio-mmio-spare-the-acknowledgement.patch`); other drivers do not look at it.
 const VENDOR: u32 = u32::from_le_bytes(*b"CNTE");
 
 /// Bits of `InterruptStatus` (section 4.2.2).
