@@ -11,8 +11,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-/// Objects whose number ends here are devices of the sandbox, with what stands behind them.
-const DEVICES: [&str; 5] = ["-device", "-netdev", "-blockdev", "-chardev", "-object"];
+/// Options for the devices of the sandbox, for what stands behind them, and for QEMU's own monitor.
+const DEVICES: [&str; 6] = [
+    "-device",
+    "-netdev",
+    "-blockdev",
+    "-chardev",
+    "-object",
+    "-mon",
+];
 /// Of those, what the console and the guest's memory need.
 const KEPT: [&str; 3] = ["isa-serial,", "stdio,", "memory-backend-memfd,"];
 

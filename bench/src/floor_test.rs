@@ -14,7 +14,8 @@ fn devices_go_and_the_machine_stays() {
         "loader qemu -nodefaults -machine q35,memory-backend=ram -smp 1 -object memory-backend-memfd,id=ram \
          -kernel vmlinux -initrd agent.cpio -append quiet -chardev stdio,id=console -device isa-serial,chardev=console \
          -object memory-backend-file,id=image0 -device virtio-pmem-pci,id=pmem0 -blockdev driver=raw \
-         -device virtio-blk-pci -chardev socket,id=vsock,fd=9 -device vhost-user-vsock-pci -netdev stream,id=net",
+         -device virtio-blk-pci -chardev socket,id=vsock,fd=9 -device vhost-user-vsock-pci -netdev stream,id=net \
+         -chardev socket,id=control,fd=4 -mon chardev=control,mode=control",
     );
     let bare = words(
         "loader qemu -nodefaults -machine q35,memory-backend=ram -smp 1 -object memory-backend-memfd,id=ram \
