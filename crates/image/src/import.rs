@@ -7,7 +7,7 @@ use oci_spec::image::{Config, History, ImageConfiguration, Os, RootFs};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::layer;
-use crate::manifest::{self, Descriptor, Manifest, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
+use crate::manifest::{self, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{Candidate, Image, Store};
@@ -62,19 +62,7 @@ fn candidate(
 ) -> Candidate {
     let config_bytes = configuration(diff_id, options);
     let id = Digest::of(&config_bytes);
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: None,
-    };
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(OCI_MANIFEST.to_owned()),
-        config: descriptor(OCI_CONFIG, id, config_bytes.len() as u64),
-        layers: vec![descriptor(OCI_LAYER, diff_id, archive_bytes)],
-    };
+    let manifest = Manifest::of((id, config_bytes.len() as u64), [(diff_id, archive_bytes)]);
     Candidate {
         manifest_bytes: serde_json::to_vec(&manifest).expect("a manifest is JSON"),
         manifest,

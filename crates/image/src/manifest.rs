@@ -307,6 +307,27 @@ impl Config {
 }
 
 impl Manifest {
+    /// The manifest of an image whose layers are plain archives: digest and length of each, and of its configuration.
+    pub(crate) fn of(
+        config: (Digest, u64),
+        layers: impl IntoIterator<Item = (Digest, u64)>,
+    ) -> Manifest {
+        let descriptor = |media_type: &str, (digest, size)| Descriptor {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            platform: None,
+            annotations: None,
+        };
+        let layers = layers.into_iter();
+        Manifest {
+            schema_version: 2,
+            media_type: Some(OCI_MANIFEST.to_owned()),
+            config: descriptor(OCI_CONFIG, config),
+            layers: layers.map(|layer| descriptor(OCI_LAYER, layer)).collect(),
+        }
+    }
+
     /// Refuses what is no image: configurations and layers of unknown types, another number of layers than `config` has.
     pub(crate) fn check(&self, config: &Config) -> Result<(), ManifestError> {
         let unknown = |document, descriptor: &Descriptor| ManifestError::MediaType {

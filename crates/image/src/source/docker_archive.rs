@@ -11,9 +11,7 @@ use serde::Deserialize;
 use super::place::{ArchiveError, Place, normalise};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::manifest::{
-    self, Config, Descriptor, Manifest, ManifestError, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST,
-};
+use crate::manifest::{self, Config, Manifest, ManifestError};
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
@@ -144,22 +142,10 @@ fn candidate(
     layers: &[LayerBlob],
     references: Vec<Reference>,
 ) -> Candidate {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: None,
-    };
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(OCI_MANIFEST.to_owned()),
-        config: descriptor(OCI_CONFIG, id, config_bytes.len() as u64),
-        layers: layers
-            .iter()
-            .map(|layer| descriptor(OCI_LAYER, layer.diff_id, layer.size))
-            .collect(),
-    };
+    let manifest = Manifest::of(
+        (id, config_bytes.len() as u64),
+        layers.iter().map(|layer| (layer.diff_id, layer.size)),
+    );
     Candidate {
         manifest_bytes: serde_json::to_vec(&manifest).expect("a manifest is JSON"),
         manifest,
