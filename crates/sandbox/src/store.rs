@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
@@ -19,7 +19,6 @@ const MAX_NAME: usize = 63;
 /// How the folders begin that are not sandboxes yet, or not any more.
 pub(crate) const MAKING: &str = ".new-";
 pub(crate) const REMOVING: &str = ".gone-";
-pub(crate) const HALF: [&str; 2] = [MAKING, REMOVING];
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +85,7 @@ impl Store {
     pub fn create(&self, spec: &Spec) -> Result<Sandbox, Error> {
         check_name(&spec.name)?;
         let _lock = self.lock()?;
-        self.sweep()?;
+        sweep(&self.paths.sandboxes())?;
         if let Some(other) = self
             .list()?
             .into_iter()
@@ -169,24 +168,6 @@ impl Store {
         Ok(found)
     }
 
-    /// Clears what processes that were killed left half made or half removed. The caller holds the store's lock, under
-    /// which every sandbox is made.
-    fn sweep(&self) -> Result<(), Error> {
-        let folder = self.paths.sandboxes();
-        let failed = io_error(folder.clone());
-        for entry in fs::read_dir(&folder).map_err(&failed)? {
-            let entry = entry.map_err(&failed)?;
-            let name = entry.file_name();
-            if HALF
-                .iter()
-                .any(|half| name.as_encoded_bytes().starts_with(half.as_bytes()))
-            {
-                remove_if_there(&entry.path()).map_err(io_error(entry.path()))?;
-            }
-        }
-        Ok(())
-    }
-
     pub(crate) fn paths(&self) -> &Paths {
         &self.paths
     }
@@ -200,6 +181,25 @@ impl Store {
             .map_err(|errno| failed(errno.into()))?;
         Ok(file)
     }
+}
+
+/// Clears what processes that were killed left half made or half removed of a folder's sandboxes or volumes. The caller
+/// holds the store's lock, under which every one is made.
+pub(crate) fn sweep(folder: &Path) -> Result<(), Error> {
+    let failed = io_error(folder.to_owned());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(&failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(&failed)?;
+        let name = entry.file_name();
+        let half = |half: &str| name.as_encoded_bytes().starts_with(half.as_bytes());
+        if half(MAKING) || half(REMOVING) {
+            remove_if_there(&entry.path()).map_err(io_error(entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn io_error(path: PathBuf) -> impl Fn(io::Error) -> Error {

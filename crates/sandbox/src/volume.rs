@@ -16,7 +16,7 @@ use crate::json;
 use crate::mount::Source;
 use crate::sandbox::{Sandbox, flock, now, remove_if_there};
 use crate::spec::Spec;
-use crate::store::{self, HALF, MAKING, REMOVING, Store, check_name, io_error, is_id, new_id};
+use crate::store::{self, MAKING, REMOVING, Store, check_name, io_error, is_id, new_id, sweep};
 
 /// One volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ impl Volumes {
     /// [`Error::NameInUse`]; [`store::Error::BadName`].
     pub fn create(&self, name: &str, labels: BTreeMap<String, String>) -> Result<Volume, Error> {
         let _lock = self.store.lock()?;
-        self.sweep()?;
+        sweep(&self.folder())?;
         match self.find(name) {
             Ok(_) => Err(Error::NameInUse(name.to_owned())),
             Err(Error::NotFound(_)) => Ok(self.make(name, labels, false)?),
@@ -168,7 +168,7 @@ impl Volumes {
     /// When one cannot be removed.
     pub fn prune(&self) -> Result<Vec<String>, Error> {
         let _lock = self.store.lock()?;
-        self.sweep()?;
+        sweep(&self.folder())?;
         let mut removed = Vec::new();
         for volume in self.list()? {
             if self.remove_unless_used(&volume.name)?.is_empty() {
@@ -268,20 +268,6 @@ impl Volumes {
         };
         removed.map_err(io_error(gone))?;
         Ok(Vec::new())
-    }
-
-    /// Clears what processes that were killed left half made or half removed.
-    fn sweep(&self) -> Result<(), Error> {
-        for entry in fs::read_dir(self.folder()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if HALF
-                .iter()
-                .any(|half| name.as_encoded_bytes().starts_with(half.as_bytes()))
-            {
-                remove_if_there(&entry.path()).map_err(io_error(entry.path()))?;
-            }
-        }
-        Ok(())
     }
 
     fn folder(&self) -> PathBuf {
