@@ -132,8 +132,8 @@ pub trait Device: Send {
     /// Fills `data` from `offset` of the configuration space. Bytes beyond its end read as zero.
     fn read_config(&self, offset: u64, data: &mut [u8]);
 
-    /// Stores what the driver writes at `offset` of the configuration space. Devices without writable fields ignore it.
-    fn write_config(&mut self, offset: u64, data: &[u8]);
+    /// Stores what the driver writes at `offset` of the configuration space. Nothing, unless a device has such fields.
+    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
 
     /// Starts serving. Called when idle; buffers may already wait in the rings. The guest may be running.
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError>;
@@ -142,8 +142,8 @@ pub trait Device: Send {
     /// When idle, there is nothing to do and the answer is empty.
     fn pause(&mut self) -> Vec<Option<RingPosition>>;
 
-    /// Forgets what the driver knew (device reset, guest gone). Called when idle.
-    fn reset(&mut self);
+    /// Forgets what the driver knew (device reset, guest gone). Called when idle. Nothing, unless a device keeps such.
+    fn reset(&mut self) {}
 
     /// What a snapshot must keep. Called when idle.
     ///

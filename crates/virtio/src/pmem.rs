@@ -114,8 +114,6 @@ impl Device for Pmem {
         read_config_from(&config, offset, data);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         self.worker.start(activation.rings)
     }
@@ -123,8 +121,6 @@ impl Device for Pmem {
     fn pause(&mut self) -> Vec<Option<RingPosition>> {
         self.worker.stop()
     }
-
-    fn reset(&mut self) {}
 
     fn save(&self) -> DeviceState {
         DeviceState::Pmem(self.state)

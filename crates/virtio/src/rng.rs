@@ -59,8 +59,6 @@ impl Device for Rng {
         data.fill(0);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         self.worker.start(activation.rings)
     }
@@ -68,8 +66,6 @@ impl Device for Rng {
     fn pause(&mut self) -> Vec<Option<RingPosition>> {
         self.worker.stop()
     }
-
-    fn reset(&mut self) {}
 
     fn save(&self) -> DeviceState {
         DeviceState::Rng(RngState {})

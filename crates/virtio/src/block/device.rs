@@ -96,8 +96,6 @@ impl Device for Block {
         read_config_from(self.config.as_bytes(), offset, data);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         // Without flushes the driver relies on each write (virtio 1.2 section 5.2.6.2).
         let knows_flush = activation.features & 1 << VIRTIO_BLK_F_FLUSH != 0;
@@ -128,8 +126,6 @@ impl Device for Block {
     fn pause(&mut self) -> Vec<Option<RingPosition>> {
         QueueThread::stop_all(mem::take(&mut self.threads))
     }
-
-    fn reset(&mut self) {}
 
     fn save(&self) -> DeviceState {
         DeviceState::Block(BlockState {

@@ -65,8 +65,6 @@ impl Device for Console {
         data.fill(0);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         self.worker.start(activation.rings)
     }
@@ -76,8 +74,6 @@ impl Device for Console {
         self.worker.service().output.write();
         positions
     }
-
-    fn reset(&mut self) {}
 
     fn save(&self) -> DeviceState {
         DeviceState::Console(ConsoleState {

@@ -168,8 +168,6 @@ impl Device for Fs {
         read_config_from(self.config.as_bytes(), offset, data);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         self.prepare_aside()
             .map_err(|source| self.resources("eventfd", source))?;

@@ -85,8 +85,6 @@ impl Device for Net {
         read_config_from(config.as_bytes(), offset, data);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         let accepted = |bit: u32| activation.features & 1 << bit != 0;
         let mut card = self.worker.service();

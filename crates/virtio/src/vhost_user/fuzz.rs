@@ -245,8 +245,6 @@ impl Device for Giver {
         crate::device::read_config_from(&self.config, offset, data);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         assert!(self.rings.is_empty(), "it runs already");
         assert_eq!(activation.features & !feature::RING, 0, "never offered");

@@ -78,8 +78,6 @@ impl Device for Vsock {
         read_config_from(&self.guest_cid.to_le_bytes(), offset, data);
     }
 
-    fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
-
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
         match self.worker.serve(activation.rings) {
             Ok(Ok(())) => Ok(()),
