@@ -18,7 +18,8 @@ use cenote_virtio::vsock::{self, ConnectError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// How long events gather after some were read: a file is written in many pieces, and most of them by the guest itself.
+/// How long events gather after some were read and told: most are of what the guest itself changes, which is not told and
+/// would wake this thread each time. `docs/shares.md` has the figures.
 const BREATH: Duration = Duration::from_millis(1);
 
 /// Why the guest is not told any more. It then believes what it knows for a second, as without being told.
