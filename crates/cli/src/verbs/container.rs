@@ -96,13 +96,13 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub stop_timeout: u32,
 
-    /// Virtual CPUs; fractions are rounded up
+    /// Virtual CPUs; fractions are rounded up [default: 1]
     #[arg(long, value_name = "NUMBER")]
     pub cpus: Option<Cpus>,
-    /// Memory of the machine, such as 512m
+    /// Memory of the machine, such as 1g [default: 512m, with --nested 2g]
     #[arg(short, long, value_name = "SIZE")]
     pub memory: Option<Size>,
-    /// Room for what the container writes, such as 4g
+    /// Room for what the container writes, such as 4g [default: 10g]
     #[arg(long, value_name = "SIZE")]
     pub disk: Option<Size>,
     /// Make the root read-only, but for tmpfs on /run, /tmp and /var/tmp

@@ -10,7 +10,7 @@ use crate::output::progress;
 
 /// Build a kernel from Debian's signed Linux source, with everything in it that a guest needs and nothing else
 ///
-/// It boots faster than a distribution's kernel and is preferred by `cenote run`. Building takes a quarter of an hour on two
+/// It boots faster than a distribution's kernel and is preferred by `cenote run`. Building takes some 20 minutes on two
 /// processors and 3 GB of disk. A build that was interrupted goes on where it was when it is started again.
 #[derive(Debug, Args)]
 pub struct Build {
