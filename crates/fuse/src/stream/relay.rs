@@ -21,6 +21,9 @@ use crate::device::{MountError, another};
 /// A thread's stack in bytes: its calls are shallow, and its buffers lie elsewhere.
 const STACK: usize = 32 * 1024;
 
+/// Requests that come while others are read go along the stream with them, up to so many bytes.
+const TOGETHER: usize = 16 * 1024;
+
 /// Why a mount cannot be served over streams.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -106,7 +109,7 @@ impl Relay {
             device: Arc::clone(&device),
             stream: Arc::clone(stream),
             outgoing: Outgoing::new(Arc::clone(stream)),
-            room: vec![0; REQUEST_LIMIT],
+            room: vec![0; TOGETHER + REQUEST_LIMIT],
         };
         let messages = Messages::new(Arc::clone(stream), REPLIES);
         self.spawn(move |_| requests.carry())?;
@@ -171,9 +174,18 @@ struct Requests {
 
 impl Requests {
     fn carry(mut self) -> Result<(), StreamError> {
+        let mut filled = 0;
         loop {
-            match rustix::io::read(&self.device, &mut self.room[..]) {
-                Ok(len) => self.outgoing.send(&self.room[..len], &[])?,
+            match rustix::io::read(&self.device, &mut self.room[filled..]) {
+                Ok(len) if filled + len <= TOGETHER => filled += len,
+                Ok(len) => {
+                    self.outgoing.send(&self.room[..filled + len], &[])?;
+                    filled = 0;
+                }
+                Err(Errno::AGAIN) if filled > 0 => {
+                    self.outgoing.send(&self.room[..filled], &[])?;
+                    filled = 0;
+                }
                 Err(Errno::AGAIN) => self.wait()?,
                 // The request was taken back before it was read.
                 Err(Errno::NOENT | Errno::INTR) => {}
