@@ -39,6 +39,13 @@ impl Fixture {
             .unwrap()
             .count()
     }
+
+    /// Nothing was left behind.
+    fn assert_empty(&self) {
+        for folder in FOLDERS {
+            assert_eq!(self.files(folder), 0, "{folder}");
+        }
+    }
 }
 
 #[test]
@@ -135,18 +142,7 @@ fn an_image_goes_with_its_last_name() {
         fixture.store.remove("b", false).unwrap().deleted,
         [image.id]
     );
-    for folder in [
-        "layers",
-        "meta",
-        "configs",
-        "manifests",
-        "tags",
-        "leases",
-        "locks",
-        "tmp",
-    ] {
-        assert_eq!(fixture.files(folder), 0, "{folder}");
-    }
+    fixture.assert_empty();
 }
 
 #[test]
@@ -191,18 +187,7 @@ fn a_failed_import_leaves_nothing() {
             .import(&whole[..cut], &name, &ImportOptions::default());
         assert!(matches!(failed, Err(Error::Import(_))), "{cut}: {failed:?}");
     }
-    for folder in [
-        "layers",
-        "meta",
-        "configs",
-        "manifests",
-        "tags",
-        "leases",
-        "locks",
-        "tmp",
-    ] {
-        assert_eq!(fixture.files(folder), 0, "{folder}");
-    }
+    fixture.assert_empty();
 }
 
 #[test]

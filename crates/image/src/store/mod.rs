@@ -33,6 +33,18 @@ pub use sweep::Removed;
 /// The layout described in `docs/images.md`. A change that an older program would misread counts up.
 const FORMAT: u32 = 1;
 
+/// What is in a store's folder.
+const FOLDERS: [&str; 8] = [
+    "layers",
+    "meta",
+    "configs",
+    "manifests",
+    "tags",
+    "leases",
+    "locks",
+    "tmp",
+];
+
 /// The images of one user on this machine.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -76,16 +88,7 @@ impl Store {
             outer: None,
             limits,
         };
-        for name in [
-            "layers",
-            "meta",
-            "configs",
-            "manifests",
-            "tags",
-            "leases",
-            "locks",
-            "tmp",
-        ] {
+        for name in FOLDERS {
             let path = store.folder.join(name);
             fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
