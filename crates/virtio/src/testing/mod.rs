@@ -21,6 +21,7 @@
 
 mod choices;
 mod cut_window;
+mod image_window;
 
 use std::fs::File;
 use std::io;
@@ -35,6 +36,7 @@ use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
 pub use choices::Choices;
 pub use cut_window::CutWindow;
+pub use image_window::ImageWindow;
 
 use crate::device::{Activation, Interrupt};
 use crate::memory::{Memory, Windows};

@@ -2,31 +2,20 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use cenote_fuse::testing::as_one_user;
-use vm_memory::{FileOffset, MmapRegion};
 
 use super::*;
-use crate::memory::Windows;
-use crate::testing::FakeGuest;
+use crate::testing::ImageWindow;
 
-/// Where the window begins; it has two pages.
-const WINDOW: u64 = 1 << 32;
-const PAGE: u64 = 4096;
+const WINDOW: u64 = ImageWindow::ADDR;
+const PAGE: u64 = ImageWindow::PAGE;
 const READ: i32 = libc::PROT_READ;
 const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 /// A device, and the image that its guest sees in a window.
 fn with_window(prot: i32) -> (Running, File) {
-    let image = tempfile::tempfile().unwrap();
-    image.write_all_at(&[0x5a; 2 * PAGE as usize], 0).unwrap();
-    let from = FileOffset::new(image.try_clone().unwrap(), 0);
-    let size = 2 * PAGE as usize;
-    let window = MmapRegion::build(Some(from), size, prot, libc::MAP_SHARED).unwrap();
-    let windows = Arc::new(Windows::new());
-    windows.add(WINDOW, Arc::new(window)).unwrap();
-    let guest = FakeGuest::with_windows(windows);
+    let (image, guest) = ImageWindow::with_guest(prot);
     let running = Running::with(FakeDriver::in_guest(guest, 1, as_one_user()));
     (running, image)
 }
