@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cenote_bench::requests::{END, ETHER_TYPE, INTERRUPTS, MARKS, REQUESTS, VSOCK_PORT};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::Pid;
 use rustix::system::{RebootCommand, reboot};
@@ -23,6 +24,11 @@ struct Block([u8; 4096]);
 const BLOCKS: u64 = 256;
 /// How long the phase without requests takes.
 const PAUSE: Duration = Duration::from_secs(2);
+/// A first frame without an echo for so long is sent again.
+const LOST: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 fn main() {
     if rustix::process::getpid() != Pid::INIT {
@@ -58,15 +64,26 @@ fn run() -> io::Result<()> {
         block(&disk)?;
     }
     if let Ok(socket) = packets() {
-        let mut frame = [0; 60];
-        frame[..12].fill(0xff);
-        frame[12..14].copy_from_slice(&ETHER_TYPE);
         let mut socket = File::from(socket);
+        let mut number = 0;
+        // What is sent while the card comes up may be lost.
+        loop {
+            socket.write_all(&frame(number))?;
+            if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&LOST))? > 0 {
+                break;
+            }
+        }
         phase(5, REQUESTS, || {
+            number += 1;
+            let frame = frame(number);
             socket.write_all(&frame)?;
             let mut answer = [0; 2048];
-            while socket.read(&mut answer)? < 14 || answer[12..14] != ETHER_TYPE {}
-            Ok(())
+            loop {
+                let len = socket.read(&mut answer)?;
+                if answer[..len].starts_with(&frame) {
+                    return Ok(());
+                }
+            }
         })?;
     }
     if let Ok(socket) = vsock() {
@@ -120,6 +137,15 @@ fn interrupts() -> io::Result<u32> {
 /// Says a number: CPUID always leaves the guest, and KVM traces what was asked.
 fn mark(leaf: u32, value: u32) {
     __cpuid_count(leaf, value);
+}
+
+/// A frame to everybody that differs from the others.
+fn frame(number: u32) -> [u8; 60] {
+    let mut frame = [0; 60];
+    frame[..12].fill(0xff);
+    frame[12..14].copy_from_slice(&ETHER_TYPE);
+    frame[14..18].copy_from_slice(&number.to_be_bytes());
+    frame
 }
 
 /// A socket for frames of the network card, which is up.
