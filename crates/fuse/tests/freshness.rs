@@ -11,6 +11,8 @@ use cenote_fuse::device::Session;
 use cenote_fuse::passthrough::{Cache, Config, Passthrough};
 use cenote_fuse::server::Server;
 use cenote_fuse::testing::Share;
+use cenote_fuse::wire::ROOT;
+use rustix::io::Errno;
 
 struct Mounted {
     share: Share,
@@ -100,6 +102,29 @@ fn by_default_a_file_is_opened_in_its_new_length() {
         assert_eq!(file.metadata().unwrap().len(), text.len() as u64);
         assert_eq!(read(&file), text);
     }
+}
+
+#[test]
+fn a_file_that_grows_all_the_time_can_be_opened() {
+    let share = Share::new();
+    let mut client = share.client();
+    let path = share.inside.join("log");
+    fs::write(&path, "").unwrap();
+    let mut log = File::options().append(true).open(&path).unwrap();
+    let node = client.lookup(ROOT, "log").unwrap().node;
+    for _ in 0..3 {
+        log.write_all(b"line\n").unwrap();
+        assert_eq!(client.open(node, libc::O_RDONLY), Err(Errno::STALE));
+        client.lookup(ROOT, "log").unwrap();
+        // Linux has looked the name up anew, and opens it once more, but does not look a third time.
+        log.write_all(b"line\n").unwrap();
+        client.open(node, libc::O_RDONLY).unwrap();
+    }
+    assert_eq!(
+        client.open(node, libc::O_RDONLY),
+        Err(Errno::STALE),
+        "the client still has another length in mind"
+    );
 }
 
 #[test]

@@ -18,6 +18,9 @@ use super::lifetimes::Home;
 use super::places::{Descriptor, Places};
 use crate::wire::{Name, ROOT};
 
+/// How many threads of a client are remembered that were told to look a name up anew: so many open one file at once.
+const SENT_BACK: usize = 16;
+
 /// How many locks share the tables, a power of two.
 const SHARDS: usize = 16;
 
@@ -48,6 +51,8 @@ pub struct Node {
     pub(super) seen: Mutex<Option<Seen>>,
     /// The length that the client takes it to have.
     believed: AtomicU64,
+    /// The client's threads that were told to look the name up anew and have not opened it since.
+    sent_back: Mutex<Vec<u32>>,
     /// How often it is open. A removed file that is open has no name.
     pub(super) opened: AtomicUsize,
     /// Of a directory, by which changes in it are noticed, once that was tried.
@@ -249,6 +254,7 @@ impl Node {
             version: Mutex::default(),
             seen: Mutex::default(),
             believed: AtomicU64::new(status.stx_size),
+            sent_back: Mutex::default(),
             opened: AtomicUsize::new(0),
             mark: OnceLock::new(),
             home: Mutex::default(),
@@ -265,9 +271,25 @@ impl Node {
         self.believed.fetch_max(end, Ordering::Relaxed);
     }
 
-    /// Whether the client takes a file of `length` bytes for a longer or shorter one. Asked again, it does not.
-    pub fn misjudged(&self, length: u64) -> bool {
-        self.believed.swap(length, Ordering::Relaxed) != length
+    /// Whether `thread`, which opens the file, has to look its name up anew, because the client takes a file of `length`
+    /// bytes for a longer or shorter one. Not twice in a row: a file that grows without a pause could never be opened.
+    pub fn sends_back(&self, thread: u32, length: u64) -> bool {
+        let misjudged = self.believed.load(Ordering::Relaxed) != length;
+        let mut sent_back = lock(&self.sent_back);
+        match sent_back.iter().position(|one| *one == thread) {
+            Some(place) => {
+                sent_back.swap_remove(place);
+                false
+            }
+            None if misjudged => {
+                if sent_back.len() == SENT_BACK {
+                    sent_back.remove(0);
+                }
+                sent_back.push(thread);
+                true
+            }
+            None => false,
+        }
     }
 
     fn is_held(&self) -> bool {
