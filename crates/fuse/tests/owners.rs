@@ -110,9 +110,22 @@ fn changes_take_capabilities_away_that_have_another_name_on_the_host() {
 
 #[test]
 fn writing_clears_bits_unless_the_writer_may_leave_them() {
+    let others = Owner::of(1000, 1000);
+    for ids in [Ids::Same, Ids::Owner(Owner::of(0, 0)), Ids::Owner(others)] {
+        // What a server gives up, its thread has not for the next one.
+        let thread = std::thread::spawn(|| writing_clears_bits(ids));
+        thread.join().unwrap();
+    }
+}
+
+fn writing_clears_bits(ids: Ids) {
     let share = Share::new();
     let file = share.inside.join("f");
-    let mut client = as_anybody(&share, Config::default());
+    let config = Config {
+        ids,
+        ..Config::default()
+    };
+    let mut client = as_anybody(&share, config);
     let made = client.create(ROOT, "f", libc::O_RDWR).unwrap();
     let mode = || fs::metadata(&file).unwrap().mode() & 0o7777;
     let set = || fs::set_permissions(&file, fs::Permissions::from_mode(0o6755)).unwrap();

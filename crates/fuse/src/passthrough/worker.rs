@@ -49,6 +49,7 @@ pub struct Worker {
     umask: Mode,
     /// Whom new files belong to, if the thread may choose.
     acts: Option<Acts>,
+    rights: Rights,
     /// Where replies of changing length are put together.
     pub(crate) scratch: Vec<u8>,
     /// What it read last, if the client opens nothing: it is likely to go on reading there.
@@ -60,6 +61,11 @@ pub struct Worker {
 struct Acts {
     uid: u32,
     gid: u32,
+}
+
+/// What the thread may do beyond what an ordinary user may.
+#[derive(Debug)]
+struct Rights {
     /// All that it keeps.
     capabilities: CapabilitySet,
     /// Whether CAP_FSETID is in force: without it, the kernel clears set-user-id and set-group-id bits.
@@ -78,6 +84,7 @@ impl Worker {
         Ok(Worker {
             umask,
             acts: switches.then(Acts::new).transpose()?,
+            rights: Rights::keep(switches)?,
             scratch: Vec::new(),
             last: None,
             _bound: PhantomData,
@@ -103,10 +110,7 @@ impl Worker {
 
     /// Whether the kernel leaves set-user-id and set-group-id bits where an ordinary user's action would clear them.
     pub(crate) fn keep_bits(&mut self, keep: bool) -> Result<(), Errno> {
-        match &mut self.acts {
-            Some(acts) => acts.keep_bits(keep),
-            None => Ok(()),
-        }
+        self.rights.keep_bits(keep)
     }
 }
 
@@ -118,15 +122,7 @@ impl Acts {
         )
         .map_err(WorkerError::Capabilities)?;
         rustix::thread::set_thread_groups(&[]).map_err(WorkerError::Capabilities)?;
-        let had = rustix::thread::capabilities(None).map_err(WorkerError::Read)?;
-        let capabilities = NEEDED.union(USEFUL.intersection(had.permitted));
-        restrict(capabilities, capabilities).map_err(WorkerError::Capabilities)?;
-        Ok(Acts {
-            uid: 0,
-            gid: 0,
-            capabilities,
-            keeps_bits: true,
-        })
+        Ok(Acts { uid: 0, gid: 0 })
     }
 
     fn act_as(&mut self, uid: u32, gid: u32) -> Result<(), Errno> {
@@ -152,8 +148,25 @@ impl Acts {
         }
         Ok(())
     }
+}
+
+impl Rights {
+    /// Keeps what is needed and what may be of use, and nothing else. A thread that remains who it is needs nothing.
+    fn keep(needs: bool) -> Result<Rights, WorkerError> {
+        let had = rustix::thread::capabilities(None).map_err(WorkerError::Read)?;
+        let capabilities = match needs {
+            true => NEEDED.union(USEFUL.intersection(had.permitted)),
+            false => NEEDED.union(USEFUL).intersection(had.effective),
+        };
+        restrict(capabilities, capabilities).map_err(WorkerError::Capabilities)?;
+        Ok(Rights {
+            capabilities,
+            keeps_bits: capabilities.contains(CapabilitySet::FSETID),
+        })
+    }
 
     fn keep_bits(&mut self, keep: bool) -> Result<(), Errno> {
+        let keep = keep && self.capabilities.contains(CapabilitySet::FSETID);
         if self.keeps_bits != keep {
             let mut effective = self.capabilities;
             effective.set(CapabilitySet::FSETID, keep);
