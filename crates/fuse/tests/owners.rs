@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use cenote_fuse::passthrough::{Config, IdMap, Ids, Owner, Range, Rule, XattrMap};
 use cenote_fuse::testing::{FakeClient, Share};
-use cenote_fuse::wire::{Opcode, ROOT, SetattrIn, WriteIn};
+use cenote_fuse::wire::{CopyFileRangeIn, FallocateIn, Opcode, ROOT, SetattrIn, WriteIn};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
@@ -32,6 +32,20 @@ fn new_files_belong_to_whoever_asks() {
             .unwrap();
         assert_eq!((made.entry.attr.uid, made.entry.attr.gid), (uid, gid));
     }
+}
+
+#[test]
+fn what_a_rename_leaves_behind_belongs_to_whoever_asks() {
+    let share = Share::new();
+    let mut client = as_anybody(&share, Config::default());
+    client.create(ROOT, "old", libc::O_RDWR).unwrap();
+    (client.uid, client.gid) = (1000, 100);
+    let whiteout = 4;
+    client
+        .rename((ROOT, "old"), (ROOT, "new"), whiteout)
+        .unwrap();
+    let left = fs::symlink_metadata(share.inside.join("old")).unwrap();
+    assert_eq!((left.uid(), left.gid(), left.rdev()), (1000, 100, 0));
 }
 
 #[test]
@@ -92,6 +106,22 @@ fn changes_take_capabilities_away(xattrs: XattrMap, name: &str) {
     let truncating = libc::O_WRONLY | libc::O_TRUNC;
     client.open(made.entry.node, truncating).unwrap();
     assert!(!kept(), "opening that truncates");
+    set();
+    let mut reserve = FallocateIn::new_zeroed();
+    (reserve.fh, reserve.length) = (made.open.fh, 4096);
+    client
+        .send(Opcode::Fallocate, ROOT, &[reserve.as_bytes()])
+        .unwrap();
+    assert!(!kept(), "reserving room");
+    set();
+    let other = client.create(ROOT, "g", libc::O_RDWR).unwrap();
+    client.write(other.open.fh, 0, b"other").unwrap();
+    let mut copy = CopyFileRangeIn::new_zeroed();
+    (copy.fh_in, copy.fh_out, copy.len) = (other.open.fh, made.open.fh, 5);
+    client
+        .send(Opcode::CopyFileRange, ROOT, &[copy.as_bytes()])
+        .unwrap();
+    assert!(!kept(), "copying from another file");
 }
 
 #[test]

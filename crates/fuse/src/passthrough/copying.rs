@@ -22,6 +22,7 @@ impl Passthrough {
         let from = self.files.get(arguments.fh_in)?;
         let to = self.files.get(arguments.fh_out)?;
         caller.worker.keep_bits(caller.header.uid == 0)?;
+        self.drop_mapped_capability(&to.file)?;
         let (mut off_in, mut off_out) = (arguments.off_in, arguments.off_out);
         let len = arguments.len.min(COPY_LIMIT) as usize;
         let copied = host_time::call(|| {

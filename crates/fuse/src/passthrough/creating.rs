@@ -217,7 +217,7 @@ impl Passthrough {
     }
 
     /// New files belong to the caller from now on, and get the caller's umask.
-    fn act(&self, caller: &mut Caller<'_>, umask: u32) -> Result<(), Errno> {
+    pub(super) fn act(&self, caller: &mut Caller<'_>, umask: u32) -> Result<(), Errno> {
         caller.worker.mask(umask);
         caller.worker.keep_bits(true)?;
         self.act_as_caller(caller)

@@ -51,6 +51,7 @@ impl Passthrough {
         let mode = FallocateFlags::from_bits(arguments.mode).ok_or(Errno::OPNOTSUPP)?;
         // The protocol does not say who asks for bits to stay: an ordinary user's action would clear them.
         caller.worker.keep_bits(caller.header.uid == 0)?;
+        self.drop_mapped_capability(&file.file)?;
         host_time::call(|| {
             rustix::fs::fallocate(&file.file, mode, arguments.offset, arguments.length)
         })?;

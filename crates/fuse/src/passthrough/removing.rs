@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::places::Descriptor;
-use super::{Passthrough, find, identity};
+use super::{Caller, Passthrough, find, identity};
 use crate::host_time;
 use crate::wire::{Name, Rename2In};
 
@@ -21,14 +21,18 @@ impl Passthrough {
 
     pub(crate) fn rename(
         &self,
-        parent: u64,
+        caller: &mut Caller<'_>,
         arguments: &Rename2In,
         old: Name<'_>,
         new: Name<'_>,
     ) -> Result<(), Errno> {
+        let parent = caller.header.node;
         let from = self.parent(parent)?;
         let to = self.parent(arguments.newdir)?;
         let flags = RenameFlags::from_bits(arguments.flags).ok_or(Errno::INVAL)?;
+        if flags.contains(RenameFlags::WHITEOUT) {
+            self.act(caller, 0)?;
+        }
         let (old_name, new_name) = (old.as_c_str(), new.as_c_str());
         host_time::call(|| {
             rustix::fs::renameat_with(&*from.file, old_name, &*to.file, new_name, flags)

@@ -91,7 +91,7 @@ impl Passthrough {
         host_time::call(|| rustix::fs::removexattr(FdPath::new(&*place).as_c_str(), &*name))
     }
 
-    /// Before a write, a truncation and a change of owner: the client leaves it to the server to take a program's capabilities
+    /// Before a change of a file's data or owner: the client leaves it to the server to take a program's capabilities
     /// away (`FUSE_HANDLE_KILLPRIV_V2`). The host does so itself, but not where a map keeps them under another name.
     pub(super) fn drop_mapped_capability(&self, file: impl AsFd) -> Result<(), Errno> {
         let Some(Cow::Owned(name)) = self.config.xattrs.to_host(c"security.capability")? else {

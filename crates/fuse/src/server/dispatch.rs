@@ -78,7 +78,7 @@ impl Server {
             Operation::Unlink(name) => empty(directory.unlink(node, *name)),
             Operation::Rmdir(name) => empty(directory.rmdir(node, *name)),
             Operation::Rename(arguments, old, new) => {
-                empty(directory.rename(node, arguments, *old, *new))
+                empty(directory.rename(caller, arguments, *old, *new))
             }
 
             Operation::Open(arguments) => directory.open(caller, node, arguments).map(Answer::File),
