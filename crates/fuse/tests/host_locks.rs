@@ -74,6 +74,51 @@ fn whoever_waits_is_answered_when_the_lock_is_free() {
 }
 
 #[test]
+fn a_lock_that_is_waited_for_outlives_a_close_by_its_owner() {
+    let share = Share::new();
+    let (mut client, fh) = client(&share);
+    set(&mut client, &lock(fh, 1, libc::F_WRLCK, 0, 9)).unwrap();
+    set(&mut client, &lock(fh, 2, libc::F_WRLCK, 20, 29)).unwrap();
+    let waits = lock(fh, 2, libc::F_WRLCK, 0, 9);
+    client
+        .send(Opcode::Setlkw, ROOT, &[waits.as_bytes()])
+        .unwrap();
+    let unique = client.last();
+    // Another thread of the owner closes one of its descriptors of the file.
+    let mut close = FlushIn::new_zeroed();
+    (close.fh, close.lock_owner) = (fh, 2);
+    client
+        .send(Opcode::Flush, ROOT, &[close.as_bytes()])
+        .unwrap();
+    set(&mut client, &lock(fh, 3, libc::F_WRLCK, 20, 29)).unwrap();
+    set(&mut client, &lock(fh, 1, libc::F_UNLCK, 0, 9)).unwrap();
+    assert_eq!(client.late(), (unique, Ok(())));
+    let taken = lock(fh, 3, libc::F_WRLCK, 0, 9);
+    assert_eq!(set(&mut client, &taken), Err(Errno::AGAIN));
+}
+
+#[test]
+fn a_program_that_a_reader_locks_can_be_executed() {
+    let share = Share::new();
+    let program = share.inside.join("program");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let config = Config {
+        locks: Locks::Host,
+        read_only: true,
+        ..as_one_user()
+    };
+    let mut client = FakeClient::new(&share.inside, config);
+    let node = client.lookup(ROOT, "program").unwrap().node;
+    let fh = client.open(node, libc::O_RDONLY).unwrap();
+    set(&mut client, &lock(fh, 1, libc::F_RDLCK, 0, 9)).unwrap();
+    let mut whole = lock(fh, 1, libc::F_WRLCK, 0, 0);
+    whole.lk_flags = LkIn::FLOCK;
+    set(&mut client, &whole).unwrap();
+    let ended = std::process::Command::new(&program).status().unwrap();
+    assert!(ended.success());
+}
+
+#[test]
 fn whoever_waits_can_be_interrupted() {
     let share = Share::new();
     let (mut client, fh) = client(&share);

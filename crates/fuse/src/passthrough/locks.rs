@@ -31,6 +31,9 @@ const OWNERS_LIMIT: usize = 4096;
 /// The locks that the host holds for the client.
 #[derive(Debug)]
 pub struct HostLocks {
+    limit: usize,
+    /// How files are opened to be locked. Exclusive locks of ranges need one open for writing.
+    access: OFlags,
     owners: Mutex<HashMap<(u64, u64, Family), Arc<OwnedFd>>>,
     waiting: Waiting,
 }
@@ -44,8 +47,16 @@ pub(super) struct Request {
 }
 
 impl HostLocks {
-    pub(super) fn start() -> std::io::Result<HostLocks> {
+    /// Of a directory in which the client may change something, or merely read; `descriptors` may be open for owners.
+    pub(super) fn start(read_only: bool, descriptors: usize) -> std::io::Result<HostLocks> {
         Ok(HostLocks {
+            limit: OWNERS_LIMIT.min(descriptors),
+            // The host cannot execute what is open for writing.
+            access: if read_only {
+                OFlags::RDONLY
+            } else {
+                OFlags::RDWR
+            },
             owners: Mutex::default(),
             waiting: Waiting::start()?,
         })
@@ -66,7 +77,7 @@ impl HostLocks {
         if let Some(known) = owners.get(&key) {
             return Ok(Arc::clone(known));
         }
-        if owners.len() >= OWNERS_LIMIT {
+        if owners.len() >= self.limit {
             return Err(Errno::NOLCK);
         }
         let path = FdPath::new(&file.file);
@@ -79,8 +90,7 @@ impl HostLocks {
                 )
             })
         };
-        // Exclusive locks need a file open for writing.
-        let opened = Arc::new(open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))?);
+        let opened = Arc::new(open(self.access).or_else(|_| open(OFlags::RDONLY))?);
         owners.insert(key, Arc::clone(&opened));
         Ok(opened)
     }
@@ -145,15 +155,31 @@ impl Passthrough {
     /// Gives all locks of an owner back.
     pub(super) fn unlock(&self, file: &File, owner: u64, family: Family) {
         let Some(locks) = &self.locks else { return };
-        let removed = locks
-            .owners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(file.node.id, owner, family));
-        if removed.is_some() {
-            drop(removed);
-            locks.waiting.wake();
+        let mut owners = locks.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (file.node.id, owner, family);
+        let Some(known) = owners.get(&key) else {
+            return;
+        };
+        if Arc::strong_count(known) > 1 {
+            // The owner waits for another lock, which must be the owner's when it is granted.
+            let everything = Request {
+                owner: Arc::clone(known),
+                family,
+                lock: FileLock {
+                    start: 0,
+                    end: END,
+                    kind: libc::F_UNLCK as u32,
+                    pid: 0,
+                },
+            };
+            if let Err(error) = everything.attempt() {
+                tracing::debug!(%error, "locks are not given back");
+            }
+        } else {
+            owners.remove(&key);
         }
+        drop(owners);
+        locks.waiting.wake();
     }
 
     fn request(&self, locks: &HostLocks, arguments: &LkIn) -> Result<Request, Errno> {

@@ -108,17 +108,20 @@ impl Passthrough {
         let root =
             host_time::call(|| rustix::fs::open(path, flags, Mode::empty())).map_err(failed)?;
         let status = identity::status(&root).map_err(failed)?;
+        // Half for files that the client knows; a quarter for
+        // those that it opens; a sixteenth for owners of locks. The rest is for whoever else lives in this process.
+        let descriptors = descriptors::allowed() / config.together.max(1);
+        let known = descriptors / 2;
         let locks = match config.locks {
-            Locks::Host => Some(HostLocks::start().map_err(ShareError::Waiter)?),
+            Locks::Host => Some(
+                HostLocks::start(config.read_only, descriptors / 16).map_err(ShareError::Waiter)?,
+            ),
             Locks::Local => None,
         };
-        // Half for files that the client knows, a quarter for those that it opens; the rest is for whoever else lives in
-        // this process.
-        let descriptors = descriptors::allowed() / config.together.max(1);
         Ok(Passthrough {
             local_mount: opening::is_local(&root).then_some(status.stx_mnt_id),
             share: None,
-            nodes: Nodes::new(root, &status, config.descriptors.min(descriptors / 2)),
+            nodes: Nodes::new(root, &status, config.descriptors.min(known)),
             config,
             files: OpenFiles::new(descriptors / 8),
             directories: OpenFiles::new(descriptors / 8),
