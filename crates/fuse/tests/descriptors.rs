@@ -4,9 +4,11 @@ use std::fs;
 
 use cenote_fuse::passthrough::Config;
 use cenote_fuse::testing::{FakeClient, Share, as_one_user};
-use cenote_fuse::wire::ROOT;
+use cenote_fuse::wire::{CreateIn, CreateOut, Opcode, ROOT};
 use rustix::io::Errno;
+use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
+use zerocopy::{FromZeros, IntoBytes};
 
 const LIMIT: usize = 8;
 const FILES: usize = 500;
@@ -154,6 +156,40 @@ fn a_file_that_is_gone_is_not_another_one() {
         Err(error) => assert_eq!(error, Errno::STALE),
         Ok(fh) => assert_eq!(client.read(fh, 0, 16).unwrap(), b"0", "still held open"),
     }
+}
+
+#[test]
+fn files_without_names_leave_something_for_others() {
+    without_handles(|| {
+        let share = Share::new();
+        let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let most = most.map_or(usize::MAX, |most| most as usize);
+        let config = Config {
+            // One directory of many has few descriptors.
+            together: most / 512,
+            ..as_one_user()
+        };
+        let mut client = FakeClient::new(&share.inside, config);
+        let mut arguments = CreateIn::new_zeroed();
+        (arguments.flags, arguments.mode) = (libc::O_RDWR as u32, 0o100_600);
+        let mut nodes = Vec::new();
+        let refused = loop {
+            let made =
+                client.get::<CreateOut>(Opcode::Tmpfile, ROOT, &[arguments.as_bytes(), b"/\0"]);
+            match made {
+                Ok(made) => client.release(made.open.fh).unwrap(),
+                Err(error) => break error,
+            }
+            nodes.push(made.unwrap().entry.node);
+            assert!(nodes.len() < 1024, "descriptors without end");
+        };
+        assert_eq!(refused, Errno::NFILE);
+        assert_eq!(client.mkdir(ROOT, "d").unwrap_err(), Errno::NFILE);
+        assert!(!share.inside.join("d").exists());
+        assert!(client.getattr(nodes[0]).is_ok(), "what it has it keeps");
+        client.forget(nodes[0], 1);
+        assert!(client.mkdir(ROOT, "d").is_ok());
+    });
 }
 
 #[test]

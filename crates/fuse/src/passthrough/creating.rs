@@ -216,8 +216,9 @@ impl Passthrough {
         ids.give(file, &status, Some(caller.header.uid), Some(group))
     }
 
-    /// New files belong to the caller from now on, and get the caller's umask.
+    /// New files belong to the caller from now on, and get the caller's umask; if there is room for any.
     pub(super) fn act(&self, caller: &mut Caller<'_>, umask: u32) -> Result<(), Errno> {
+        self.nodes.places.room()?;
         caller.worker.mask(umask);
         caller.worker.keep_bits(true)?;
         self.act_as_caller(caller)

@@ -37,6 +37,7 @@ impl Passthrough {
                 return self.entry_out(&node, status, Some(parent));
             }
         }
+        self.nodes.places.room()?;
         let file = find(&parent.file, name)?;
         let status = identity::status(&file)?;
         let (node, known) = self.nodes.tell(file, &status, Some((directory.id, name)));

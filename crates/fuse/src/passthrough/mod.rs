@@ -108,7 +108,7 @@ impl Passthrough {
         let root =
             host_time::call(|| rustix::fs::open(path, flags, Mode::empty())).map_err(failed)?;
         let status = identity::status(&root).map_err(failed)?;
-        // Half for files that the client knows; a quarter for
+        // Half for files that the client knows, and an eighth more for those of them that must stay open; a quarter for
         // those that it opens; a sixteenth for owners of locks. The rest is for whoever else lives in this process.
         let descriptors = descriptors::allowed() / config.together.max(1);
         let known = descriptors / 2;
@@ -121,7 +121,12 @@ impl Passthrough {
         Ok(Passthrough {
             local_mount: opening::is_local(&root).then_some(status.stx_mnt_id),
             share: None,
-            nodes: Nodes::new(root, &status, config.descriptors.min(known)),
+            nodes: Nodes::new(
+                root,
+                &status,
+                config.descriptors.min(known),
+                known + descriptors / 8,
+            ),
             config,
             files: OpenFiles::new(descriptors / 8),
             directories: OpenFiles::new(descriptors / 8),

@@ -83,13 +83,13 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// A table that knows `root`; at most `held` descriptors stay open where closing them is possible.
-    pub fn new(root: OwnedFd, status: &Statx, held: usize) -> Nodes {
+    /// A table that knows `root`; at most `held` descriptors stay open where closing them is possible, and `most` elsewhere.
+    pub fn new(root: OwnedFd, status: &Statx, held: usize, most: usize) -> Nodes {
         let nodes = Nodes {
             by_id: Default::default(),
             by_key: Default::default(),
             next: AtomicU64::new(ROOT + 1),
-            places: Places::new(held, &root, status),
+            places: Places::new(held, most, &root, status),
         };
         let root = Arc::new(nodes.places.count(root));
         let node = Arc::new(Node::new(ROOT, root, status));

@@ -44,6 +44,7 @@ impl Drop for Descriptor {
 #[derive(Debug)]
 pub struct Places {
     limit: usize,
+    most: usize,
     open: Arc<AtomicUsize>,
     /// Nodes with descriptors, the next to be considered first.
     line: Mutex<VecDeque<Weak<Node>>>,
@@ -54,10 +55,11 @@ pub struct Places {
 }
 
 impl Places {
-    /// Keeps at most `limit` descriptors open, of files below `root`.
-    pub fn new(limit: usize, root: &OwnedFd, status: &Statx) -> Places {
+    /// Keeps at most `limit` descriptors open, of files below `root`; and where closing them is not possible, `most`.
+    pub fn new(limit: usize, most: usize, root: &OwnedFd, status: &Statx) -> Places {
         let mut places = Places {
             limit,
+            most,
             open: Arc::default(),
             line: Mutex::default(),
             mounts: RwLock::default(),
@@ -121,6 +123,19 @@ impl Places {
         if !node.in_line.swap(true, Ordering::Relaxed) {
             line.push_back(Arc::downgrade(node));
         }
+        self.shorten(&mut line);
+    }
+
+    /// That a file which is not known yet may have a descriptor; ENFILE if there are too many that cannot be closed.
+    pub fn room(&self) -> Result<(), Errno> {
+        let full = || self.open.load(Ordering::Relaxed) >= self.most;
+        if full() {
+            self.shorten(&mut self.line.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        if full() { Err(Errno::NFILE) } else { Ok(()) }
+    }
+
+    fn shorten(&self, line: &mut VecDeque<Weak<Node>>) {
         for _ in 0..LOOKS {
             if self.open.load(Ordering::Relaxed) <= self.limit {
                 return;
