@@ -6,9 +6,10 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Statx, StatxFlags, Timespec, Timest
 use rustix::io::Errno;
 
 use super::fd_path::FdPath;
+use super::identity::{self, Key};
 use super::nodes::Node;
 use super::places::Descriptor;
-use super::{Caller, Ids, Passthrough, identity};
+use super::{Caller, Ids, Passthrough};
 use crate::host_time;
 use crate::wire::{self, AccessIn, AttrOut, GetattrIn, SetattrIn, StatxIn, StatxOut, SxTime};
 
@@ -56,11 +57,11 @@ impl Passthrough {
             attr_valid_nsec: lifetime.subsec_nanos(),
             flags: self.attributes(&found, owner).flags,
             spare: [0; 2],
-            stat: Self::statx_out(&found, owner),
+            stat: self.statx_out(&found, node.key, owner),
         })
     }
 
-    fn statx_out(found: &Statx, owner: (u32, u32)) -> wire::Statx {
+    fn statx_out(&self, found: &Statx, key: Key, owner: (u32, u32)) -> wire::Statx {
         let time = |time: &rustix::fs::StatxTimestamp| SxTime {
             sec: time.tv_sec,
             nsec: time.tv_nsec,
@@ -76,7 +77,7 @@ impl Passthrough {
             gid: owner.1,
             mode: found.stx_mode,
             spare0: 0,
-            ino: found.stx_ino,
+            ino: self.numbers.of(&key),
             size: found.stx_size,
             blocks: found.stx_blocks,
             attributes_mask: found.stx_attributes_mask.bits(),

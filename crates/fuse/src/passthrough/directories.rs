@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::entries::Told;
+use super::identity::Key;
 use super::lifetimes::Parent;
 use super::opening::Opened;
 use super::{Cache, Passthrough};
@@ -23,6 +24,7 @@ const BATCH: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Directory {
     pub(super) file: OwnedFd,
+    key: Key,
     /// The only entry that is listed, if not all are.
     only: Option<CString>,
     position: Mutex<Position>,
@@ -79,6 +81,7 @@ impl Passthrough {
         })?;
         Ok(Directory {
             file,
+            key: directory.node.key,
             only: self.config.only.clone(),
             position: Mutex::default(),
         })
@@ -118,7 +121,7 @@ impl Passthrough {
             if reply.len() + padded(size_of::<Dirent>() + entry.name.count_bytes()) > limit {
                 return false;
             }
-            self.put(node, entry, reply);
+            self.put(&directory, node, entry, reply);
             true
         })
     }
@@ -151,18 +154,18 @@ impl Passthrough {
                 }
                 None => reply.extend(EntryOut::new_zeroed().as_bytes()),
             }
-            self.put(node, entry, reply);
+            self.put(&directory, node, entry, reply);
             true
         })
     }
 
-    fn put(&self, node: u64, entry: &Entry, reply: &mut Vec<u8>) {
+    fn put(&self, directory: &Directory, node: u64, entry: &Entry, reply: &mut Vec<u8>) {
         let name = entry.name.to_bytes();
         // What is above the shared directory is none of the client's business.
         let ino = if node == ROOT && name == b".." {
             ROOT
         } else {
-            entry.ino
+            self.numbers.within(&directory.key, entry.ino)
         };
         let header = Dirent {
             ino,

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use rustix::fs::Statx;
 use rustix::io::Errno;
 
+use super::identity::{self, Key};
 use super::lifetimes::Parent;
 use super::nodes::Node;
-use super::{Cache, Passthrough, find, identity};
+use super::{Cache, Passthrough, find};
 use crate::wire::{Attr, EntryOut, Name, ROOT};
 
 /// An entry of which the client will have been told, and must be if it is not to be taken back. Without a node, it says that
@@ -116,7 +117,7 @@ impl Passthrough {
             self.window.is_some() && identity::kind(status).is_file() && status.stx_size >= from
         });
         Attr {
-            ino: status.stx_ino,
+            ino: self.numbers.of(&Key::of(status)),
             size: status.stx_size,
             blocks: status.stx_blocks,
             atime: status.stx_atime.tv_sec as u64,

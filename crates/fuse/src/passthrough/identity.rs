@@ -13,8 +13,8 @@ use crate::wire::Name;
 pub struct Key {
     /// The mount, because the same file may be reached through several with different rights.
     pub mount: u64,
-    device: u64,
-    inode: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 /// All that a client may learn of `file` at once.

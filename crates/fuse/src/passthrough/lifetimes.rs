@@ -89,7 +89,7 @@ impl Passthrough {
         node.mark
             .get_or_init(|| {
                 (node.kind == FileType::Directory && self.is_local(node))
-                    .then(|| share.mark(file))
+                    .then(|| share.mark(file, self.numbers.of(&node.key)))
                     .flatten()
             })
             .as_ref()

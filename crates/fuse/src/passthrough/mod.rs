@@ -24,6 +24,7 @@ mod lifetimes;
 mod locks;
 mod mapping;
 mod nodes;
+mod numbers;
 mod open_files;
 mod opening;
 mod places;
@@ -56,6 +57,7 @@ use changes::Share;
 use directories::Directory;
 use locks::HostLocks;
 use nodes::{Node, Nodes};
+use numbers::Numbers;
 use open_files::OpenFiles;
 use opening::File;
 use places::Descriptor;
@@ -78,6 +80,7 @@ pub enum ShareError {
 pub struct Passthrough {
     config: Config,
     nodes: Nodes,
+    numbers: Numbers,
     files: OpenFiles<File>,
     directories: OpenFiles<Directory>,
     /// The mount of the directory, if its file system is the host's own; see [`opening::is_local`].
@@ -121,6 +124,7 @@ impl Passthrough {
         Ok(Passthrough {
             local_mount: opening::is_local(&root).then_some(status.stx_mnt_id),
             share: None,
+            numbers: Numbers::new(&identity::Key::of(&status)),
             nodes: Nodes::new(
                 root,
                 &status,

@@ -265,19 +265,38 @@ impl FakeClient {
         offset: u64,
         size: u32,
     ) -> Result<Vec<(String, u64)>, Errno> {
+        let entries = self.entries(node, fh, offset, size)?;
+        let name_and_offset = |(entry, name): (Dirent, String)| (name, entry.off);
+        Ok(entries.into_iter().map(name_and_offset).collect())
+    }
+
+    /// READDIR; the first names, and their numbers
+    pub fn listed(&mut self, node: u64, fh: u64) -> Result<Vec<(String, u64)>, Errno> {
+        let entries = self.entries(node, fh, 0, 4096)?;
+        let name_and_number = |(entry, name): (Dirent, String)| (name, entry.ino);
+        Ok(entries.into_iter().map(name_and_number).collect())
+    }
+
+    fn entries(
+        &mut self,
+        node: u64,
+        fh: u64,
+        offset: u64,
+        size: u32,
+    ) -> Result<Vec<(Dirent, String)>, Errno> {
         let mut arguments = ReadIn::new_zeroed();
         (arguments.fh, arguments.offset, arguments.size) = (fh, offset, size);
         let reply = self.send(Opcode::Readdir, node, &[arguments.as_bytes()])?;
         let mut rest = &reply[..];
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         while !rest.is_empty() {
             let (entry, name) = Dirent::read_from_prefix(rest).expect("a whole entry");
             let len = entry.namelen as usize;
             let text = String::from_utf8(name[..len].to_vec()).expect("text");
-            names.push((text, entry.off));
+            entries.push((entry, text));
             rest = &name[len.next_multiple_of(8)..];
         }
-        Ok(names)
+        Ok(entries)
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Change {
     pub share: u32,
     /// The directory's path below the shared one; empty for that itself.
     pub directory: Vec<u8>,
-    /// The directory's inode number.
+    /// The directory's inode number, as the client sees it.
     pub inode: u64,
     /// Whether the directory's own attributes have changed.
     pub itself: bool,

@@ -41,7 +41,7 @@ pub struct Mark {
     share: Arc<Share>,
     directory: Arc<Descriptor>,
     handle: Handle,
-    /// The directory's number on the host, which clients see too.
+    /// The directory's number, as clients see it.
     pub inode: u64,
     /// How often a file was moved out of it by others.
     pub moves: AtomicU64,
@@ -73,13 +73,13 @@ impl Share {
         self.changes.listened.load(Ordering::Acquire)
     }
 
-    /// Marks a directory of the share; `None` where changes are not noticed, or not all of them.
-    pub fn mark(self: &Arc<Share>, directory: &Arc<Descriptor>) -> Option<Arc<Mark>> {
+    /// Marks a directory of the share, which clients know by the number `inode`; `None` where changes are not noticed, or not all of them.
+    pub fn mark(self: &Arc<Share>, directory: &Arc<Descriptor>, inode: u64) -> Option<Arc<Mark>> {
         if self.marks.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.marks.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        match self.try_mark(directory) {
+        match self.try_mark(directory, inode) {
             Ok(mark) => Some(mark),
             Err(error) => {
                 self.marks.fetch_sub(1, Ordering::Relaxed);
@@ -89,7 +89,11 @@ impl Share {
         }
     }
 
-    fn try_mark(self: &Arc<Share>, directory: &Arc<Descriptor>) -> Result<Arc<Mark>, Errno> {
+    fn try_mark(
+        self: &Arc<Share>,
+        directory: &Arc<Descriptor>,
+        inode: u64,
+    ) -> Result<Arc<Mark>, Errno> {
         let handle = Handle::of(directory.as_fd())?;
         let status = identity::status(&**directory)?;
         // Where it cannot be named, nobody can be told of it.
@@ -102,7 +106,7 @@ impl Share {
             share: Arc::clone(self),
             directory: Arc::clone(directory),
             handle: handle.clone(),
-            inode: status.stx_ino,
+            inode,
             moves: AtomicU64::new(0),
             listed: Mutex::default(),
         });
