@@ -26,13 +26,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 /// A file that others touch when they are done.
 const MARKER: &CStr = c"marker";
 
-/// Counts requests about names and attributes.
+/// Counts requests about names and attributes, and for data.
 #[derive(Debug, Default, Clone)]
 struct Count(Arc<AtomicUsize>);
 
 impl Observer for Count {
     fn served(&self, served: &Served) {
-        if let Some(Opcode::Lookup | Opcode::Getattr | Opcode::Readdirplus) = served.opcode {
+        if let Some(Opcode::Lookup | Opcode::Getattr | Opcode::Readdirplus | Opcode::Read) =
+            served.opcode
+        {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -200,6 +202,9 @@ fn whatever_others_change_is_seen_by_the_next_look() {
     // Through the open file: nothing but the news makes the client look.
     open.read_exact_at(&mut data, 0).unwrap();
     assert_eq!(&data, b"ten\n");
+    mounted.others("printf two | dd conv=notrunc of=f status=none");
+    open.read_exact_at(&mut data, 0).unwrap();
+    assert_eq!(&data, b"two\n");
     mounted.others("echo more >> f");
     assert_eq!(length(&f), 9);
     mounted.others("chmod 600 f");
@@ -262,6 +267,30 @@ fn what_nobody_changed_is_not_asked_for_again() {
     assert_eq!(mounted.requests(look), 0);
     mounted.others("touch 3/50");
     assert_eq!(mounted.requests(look), 0, "the news has brought it");
+}
+
+#[test]
+fn what_the_client_has_written_is_not_asked_for() {
+    let mounted = mounted();
+    let mut options = File::options();
+    let options = options.read(true).write(true).create(true);
+    let file = options.open(mounted.here("f")).unwrap();
+    let mut back = [0; 4096];
+    let asked = mounted.requests(|| {
+        for page in 0..100 {
+            file.write_all_at(&[page; 4096], u64::from(page) << 12)
+                .unwrap();
+            file.read_exact_at(&mut back, u64::from(page / 2) << 12)
+                .unwrap();
+            assert_eq!(back, [page / 2; 4096]);
+        }
+    });
+    assert_eq!(asked, 0);
+    // What others write is.
+    mounted.others("printf new | dd conv=notrunc of=f status=none");
+    let asked = mounted.requests(|| file.read_exact_at(&mut back, 0).unwrap());
+    assert!(asked > 0);
+    assert!(back.starts_with(b"new\0"));
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Passthrough {
         self
     }
 
+    /// Whether the client is told of changes, as far as they are noticed.
+    pub(crate) fn tells(&self) -> bool {
+        self.share.is_some()
+    }
+
     /// A directory, with a mark if it can have one.
     pub(super) fn parent(&self, id: u64) -> Result<Parent, Errno> {
         let (node, file) = self.place(id)?;

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::{DATA_LIMIT, Server};
-use crate::passthrough::{Config, Locks, Readdirplus};
+use crate::passthrough::{Cache, Config, Locks, Readdirplus};
 use crate::wire::{InitFlags, InitIn, InitOut, MAJOR, MINOR};
 
 /// Without these a client is too old (before Linux 5.17): requests would have other forms, or bits would not be cleared.
@@ -31,7 +31,8 @@ impl Server {
         }
         self.directory.reset();
         let config = self.directory.config();
-        let agreed = arguments.offered() & wanted(config, self.directory.maps());
+        let agreed =
+            arguments.offered() & wanted(config, self.directory.maps(), self.directory.tells());
         let (flags, flags2) = agreed.words();
         Ok(InitOut {
             major: MAJOR,
@@ -52,14 +53,16 @@ impl Server {
     }
 }
 
-fn wanted(config: &Config, maps: bool) -> InitFlags {
+fn wanted(config: &Config, maps: bool, tells: bool) -> InitFlags {
     let host_locks = config.locks == Locks::Host;
+    // With it the client asks for a file's times before a read and, when they are new, drops the file's data, even those
+    // that it has just written itself.
+    let auto_inval_data = config.cache == Cache::Auto && !tells;
     // Clients that are new enough for the rest know both.
     let no_opens = InitFlags::NO_OPEN_SUPPORT | InitFlags::NO_OPENDIR_SUPPORT;
     (NEEDED
         | InitFlags::ASYNC_READ
         | InitFlags::BIG_WRITES
-        | InitFlags::AUTO_INVAL_DATA
         | InitFlags::ASYNC_DIO
         | InitFlags::PARALLEL_DIROPS
         | InitFlags::POSIX_ACL
@@ -68,6 +71,7 @@ fn wanted(config: &Config, maps: bool) -> InitFlags {
         // Handles of our nodes would mean nothing after the client has forgotten them.
         | InitFlags::NO_EXPORT_SUPPORT)
         .with(no_opens, !config.opens())
+        .with(InitFlags::AUTO_INVAL_DATA, auto_inval_data)
         .with(InitFlags::WRITEBACK_CACHE, config.writeback)
         .with(
             InitFlags::DO_READDIRPLUS,
