@@ -24,6 +24,7 @@ pub mod nesting;
 pub mod observe;
 pub mod paths;
 mod pause;
+mod removal;
 pub mod sandbox;
 pub mod session;
 mod share;

@@ -3,13 +3,14 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 
 use crate::json;
 use crate::paths::Paths;
+use crate::removal::remove_if_there;
 use crate::spec::Spec;
 use crate::state::State;
 use crate::store::{Error as StoreError, REMOVING, Store, io_error};
@@ -277,13 +278,6 @@ pub(crate) fn flock(file: &File, how: FlockOperation) -> io::Result<()> {
             Err(rustix::io::Errno::INTR) => {}
             other => return Ok(other?),
         }
-    }
-}
-
-pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 

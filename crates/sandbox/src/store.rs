@@ -9,7 +9,8 @@ use rustix::fs::FlockOperation;
 
 use crate::json;
 use crate::paths::Paths;
-use crate::sandbox::{Sandbox, remove_if_there};
+use crate::removal::remove_if_there;
+use crate::sandbox::Sandbox;
 use crate::spec::Spec;
 use crate::state::State;
 

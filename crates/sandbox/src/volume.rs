@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::json;
 use crate::mount::Source;
-use crate::sandbox::{Sandbox, flock, now, remove_if_there};
+use crate::removal::remove_if_there;
+use crate::sandbox::{Sandbox, flock, now};
 use crate::spec::Spec;
 use crate::store::{self, MAKING, REMOVING, Store, check_name, io_error, is_id, new_id, sweep};
 
@@ -259,14 +260,7 @@ impl Volumes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             renamed => renamed.map_err(io_error(self.folder()))?,
         }
-        let removed = match remove_if_there(&gone) {
-            // A container made folders that their owner may not change.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                open_folders(&gone).and_then(|()| remove_if_there(&gone))
-            }
-            removed => removed,
-        };
-        removed.map_err(io_error(gone))?;
+        remove_if_there(&gone).map_err(io_error(gone))?;
         Ok(Vec::new())
     }
 
@@ -277,21 +271,6 @@ impl Volumes {
     fn record(&self, name: &str) -> PathBuf {
         self.folder().join(name).join("volume.json")
     }
-}
-
-/// Lets the owner of a folder, and of all in it, list and change them.
-fn open_folders(folder: &Path) -> io::Result<()> {
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether any volume was made for `spec` alone.

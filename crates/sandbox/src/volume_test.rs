@@ -117,17 +117,3 @@ fn an_empty_volume_is_filled_by_one_at_a_time() {
     assert!(waiting.join().unwrap(), "it was filled twice");
     assert!(matches!(volumes.fill("missing"), Err(Error::NotFound(_))));
 }
-
-#[test]
-fn folders_that_their_owner_may_not_change_can_be_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let inner = folder.path().join("closed/inner");
-    fs::create_dir_all(&inner).unwrap();
-    fs::write(inner.join("file"), "").unwrap();
-    for path in [&inner, &folder.path().join("closed")] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
-    }
-    open_folders(folder.path()).unwrap();
-    let mode = fs::metadata(&inner).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
-}
