@@ -5,7 +5,9 @@ use std::fs;
 
 use cenote_fuse::testing::{FakeClient, Share, as_one_user};
 use cenote_fuse::wire::{Opcode, ROOT, StatxIn, StatxOut};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -23,7 +25,12 @@ fn files_of_several_file_systems_have_different_numbers() {
             mount("tmpfs", &point, "tmpfs", MountFlags::empty(), None).unwrap();
             fs::write(point.join("file"), name).unwrap();
         }
-        numbers_differ(&share);
+        // Another thread, since a client's gives its rights up.
+        std::thread::scope(|scope| scope.spawn(|| numbers_differ(&share)).join().unwrap());
+        // So that the folders can be removed.
+        for name in ["a", "b"] {
+            unmount(share.inside.join(name), UnmountFlags::DETACH).unwrap();
+        }
     });
     thread.join().unwrap();
 }
