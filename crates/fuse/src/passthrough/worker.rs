@@ -81,6 +81,7 @@ impl Worker {
         rustix::process::chdir("/proc/self/fd").map_err(WorkerError::Proc)?;
         let umask = Mode::empty();
         rustix::process::umask(umask);
+        block_limit_signal();
         Ok(Worker {
             umask,
             acts: switches.then(Acts::new).transpose()?,
@@ -111,6 +112,18 @@ impl Worker {
     /// Whether the kernel leaves set-user-id and set-group-id bits where an ordinary user's action would clear them.
     pub(crate) fn keep_bits(&mut self, keep: bool) -> Result<(), Errno> {
         self.rights.keep_bits(keep)
+    }
+}
+
+/// What a client writes beyond the limit on a file's length is EFBIG for it then, and not the end of this process.
+fn block_limit_signal() {
+    // SAFETY: the set is the calling thread's own, made empty before it is used, and nothing else is changed than which
+    // signals the thread gets; this one tells of nothing but its own writes.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGXFSZ);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
     }
 }
 
