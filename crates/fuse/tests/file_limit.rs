@@ -6,6 +6,9 @@ use cenote_fuse::wire::ROOT;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// Far above what the test itself writes to a log.
+const LIMIT: u64 = 1 << 30;
+
 #[test]
 fn a_file_longer_than_the_limit_is_an_error() {
     let share = Share::new();
@@ -13,10 +16,10 @@ fn a_file_longer_than_the_limit_is_an_error() {
     let made = client.create(ROOT, "f", libc::O_RDWR).unwrap();
     let maximum = getrlimit(Resource::Fsize).maximum;
     let limit = Rlimit {
-        current: Some(4096),
+        current: Some(LIMIT),
         maximum,
     };
     setrlimit(Resource::Fsize, limit).unwrap();
-    assert_eq!(client.write(made.open.fh, 0, b"short"), Ok(5));
-    assert_eq!(client.write(made.open.fh, 4096, b"long"), Err(Errno::FBIG));
+    assert_eq!(client.write(made.open.fh, LIMIT - 5, b"short"), Ok(5));
+    assert_eq!(client.write(made.open.fh, LIMIT, b"long"), Err(Errno::FBIG));
 }
