@@ -102,7 +102,8 @@ struct Layer {
     proportional: u64,
 }
 
-/// The layers that the host's machines map, one for each: in the monitor or in its QEMU.
+/// The layers that the host's machines map, one for each: in the monitor or in its QEMU. With QEMU the monitor knows the layer
+/// too, but touches nothing of it.
 fn layers(host: &Host) -> Vec<Layer> {
     let processes = leftovers::processes(host.scratch());
     let ids = processes
@@ -110,6 +111,7 @@ fn layers(host: &Host) -> Vec<Layer> {
         .filter_map(|line| line.split_whitespace().next());
     ids.filter_map(|id| fs::read_to_string(format!("/proc/{id}/smaps")).ok())
         .filter_map(|smaps| layer(&smaps))
+        .filter(|layer| layer.resident > 0)
         .collect()
 }
 
