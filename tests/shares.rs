@@ -7,6 +7,19 @@ use std::path::Path;
 
 use crate::fixture::{Host, Project};
 
+/// All of `cache=`.
+const MODES: [&str; 4] = ["never", "metadata", "auto", "always"];
+
+/// Starts a container in which the project's folder of each mode's name is shared in that mode.
+fn start_with_each_mode(project: &Project<'_>, name: &str) {
+    let flags: Vec<String> = MODES
+        .iter()
+        .flat_map(|mode| ["-v".to_owned(), format!("./{mode}:/{mode}:cache={mode}")])
+        .collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    project.start(name, &flags);
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
@@ -222,19 +235,13 @@ fn a_single_file_shows_nothing_beside_it() {
 fn how_soon_a_change_on_the_host_is_seen() {
     let host = Host::new();
     let project = Project::new(&host);
-    let modes = ["never", "metadata", "auto", "always"];
-    for mode in modes {
+    for mode in MODES {
         fs::create_dir(project.path(mode)).unwrap();
         project.write(&format!("{mode}/file"), "old\n");
         project.write(&format!("{mode}/grows"), "1234");
         fs::copy("/bin/busybox", project.path(mode).join("busybox")).unwrap();
     }
-    let flags: Vec<String> = modes
-        .iter()
-        .flat_map(|mode| ["-v".to_owned(), format!("./{mode}:/{mode}:cache={mode}")])
-        .collect();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    project.start("looks", &flags);
+    start_with_each_mode(&project, "looks");
     let inside = |script: &str| project.exec("looks", script);
     let everywhere = |script: &str| {
         inside(&format!(
@@ -246,7 +253,7 @@ fn how_soon_a_change_on_the_host_is_seen() {
         ["old\n4"; 4].join("\n")
     );
 
-    for mode in modes {
+    for mode in MODES {
         // In place and of the same length: only the file's time tells.
         let file = fs::File::options()
             .write(true)
@@ -310,18 +317,15 @@ fn how_soon_a_change_on_the_host_is_seen() {
 fn a_program_writes_straight_from_its_own_file() {
     let host = Host::new();
     let project = Project::new(&host);
-    let modes = ["never", "metadata", "auto", "always"];
-    let flags: Vec<String> = modes
-        .iter()
-        .flat_map(|mode| ["-v".to_owned(), format!(".:/{mode}:cache={mode}")])
-        .collect();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    project.start("writes", &flags);
-    for mode in modes {
+    for mode in MODES {
+        fs::create_dir(project.path(mode)).unwrap();
+    }
+    start_with_each_mode(&project, "writes");
+    for mode in MODES {
         // The names are constants of the program, and it hands each of them to the system as it is.
-        let list = format!("busybox --list > /{mode}/list-{mode}");
+        let list = format!("busybox --list > /{mode}/list");
         assert_eq!(project.exec("writes", &list), "");
-        let list = project.read(&format!("list-{mode}"));
+        let list = project.read(&format!("{mode}/list"));
         assert!(list.starts_with("[\n[[\n"), "cache={mode}: {list:?}");
         assert!(list.ends_with("\nzcat\n"), "cache={mode}: {list:?}");
     }
